@@ -1,0 +1,138 @@
+//! The one table of exit codes, the same for `hearth` and `hearth-image`, so that
+//! a script can tell "you typed something wrong" from "the disk broke".
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What kind of failure ended a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A file or argument the user gave is wrong; nothing was started.
+    Input,
+    /// Refused: what was asked is understood and would be unsafe or impossible.
+    Refused,
+    /// This machine lacks something: a tool, a permission, space, a namespace.
+    Environment,
+    /// Something fetched is missing or wrong: the network, an archive, a package.
+    Dependency,
+    /// Reading or writing failed, or what was read is damaged.
+    Io,
+    /// A check ran to its end and found a difference.
+    Mismatch,
+    /// Stopped by the user (Ctrl-C) or by SIGTERM; what was begun is removed.
+    Interrupted,
+}
+
+/// Every row of the table: the kind, its code, and what it means.
+pub const TABLE: [(Exit, u8, &str); 7] = [
+    (Exit::Input, 2, "a file or an argument given is wrong; nothing was started"),
+    (Exit::Refused, 3, "refused: understood, but unsafe or impossible here"),
+    (Exit::Environment, 4, "this machine lacks a tool, a permission, space or a kernel feature"),
+    (Exit::Dependency, 5, "the network, the archive or a package is missing or wrong"),
+    (Exit::Io, 6, "reading or writing failed, or what was read is damaged"),
+    (Exit::Mismatch, 7, "a check ran to its end and found a difference"),
+    (Exit::Interrupted, 130, "stopped by Ctrl-C or SIGTERM; what was begun is removed"),
+];
+
+impl Exit {
+    /// The number the process exits with.
+    pub fn code(self) -> u8 {
+        TABLE.iter().find(|row| row.0 == self).map_or(1, |row| row.1)
+    }
+}
+
+/// Marks an error chain with its kind. Attach it with [`Kind::kind`].
+#[derive(Debug)]
+struct Marked {
+    exit: Exit,
+    cause: anyhow::Error,
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for Marked {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// Gives a result's error the kind that decides the exit code.
+pub trait Kind<T> {
+    /// Marks the error as `exit`, unless something nearer its cause has already.
+    fn kind(self, exit: Exit) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Kind<T> for Result<T, E> {
+    fn kind(self, exit: Exit) -> anyhow::Result<T> {
+        self.map_err(|error| mark(error, exit))
+    }
+}
+
+/// `error`, marked as `exit` unless its chain already has a kind.
+pub fn mark(error: impl Into<anyhow::Error>, exit: Exit) -> anyhow::Error {
+    let cause = error.into();
+    if find(&cause).is_some() {
+        return cause;
+    }
+    anyhow::Error::new(Marked { exit, cause })
+}
+
+fn find(error: &anyhow::Error) -> Option<Exit> {
+    // `context` hides the marked error inside the chain, `downcast_ref` sees through it.
+    error
+        .downcast_ref::<Marked>()
+        .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Marked>()))
+        .map(|marked| marked.exit)
+}
+
+/// The exit code for `error`: its mark, or 6 for an unmarked I/O error, or 1.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    match find(error) {
+        Some(exit) => exit.code(),
+        None if error.chain().any(|cause| cause.is::<std::io::Error>()) => Exit::Io.code(),
+        None => 1,
+    }
+}
+
+/// Prints `error` with its causes, a line each, and gives its exit code.
+pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{program}: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::from(code_of(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn codes_are_distinct() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert!(TABLE[i + 1..].iter().all(|other| other.1 != row.1));
+            assert_eq!(row.0.code(), row.1);
+        }
+    }
+
+    #[test]
+    fn the_mark_nearest_the_cause_wins_and_survives_context() {
+        let inner: anyhow::Result<()> = Err(anyhow!("no such package")).kind(Exit::Dependency);
+        let outer = inner.context("resolving").kind(Exit::Io).unwrap_err();
+        assert_eq!(code_of(&outer), Exit::Dependency.code());
+        let chain: Vec<String> = outer.chain().map(ToString::to_string).collect();
+        assert_eq!(chain, ["resolving", "no such package"]);
+    }
+
+    #[test]
+    fn an_unmarked_io_error_is_io() {
+        let error = anyhow::Error::from(std::io::Error::other("x")).context("writing");
+        assert_eq!(code_of(&error), Exit::Io.code());
+        assert_eq!(code_of(&anyhow!("x")), 1);
+    }
+}

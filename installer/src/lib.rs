@@ -1,0 +1,10 @@
+//! Hearth's shared library: what the appliance does to itself, and the types
+//! that the workstation (`hearth-image`) and the appliance (`hearth`) must agree
+//! on. Nothing here knows how an image is built.
+
+pub mod digest;
+pub mod exit;
+pub mod layout;
+pub mod manifest;
+pub mod run;
+pub mod units;

@@ -1,0 +1,3 @@
+//! `hearth`: everything that runs on the appliance.
+
+fn main() {}
