@@ -3,6 +3,14 @@
 //! asked for. Mounts made here vanish with the last process of the namespace,
 //! whatever ended it.
 
+pub mod base;
+mod configure;
+mod dpkgdb;
+mod normalise;
+mod rootfs;
+pub mod spec;
+mod unpack;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

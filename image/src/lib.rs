@@ -4,8 +4,15 @@
 
 pub mod cache;
 pub mod inside;
+pub mod debugfs;
+pub mod fetch;
 pub mod interrupt;
+pub mod lock;
 pub mod mirrors;
 pub mod progress;
+pub mod recipe;
+pub mod resolve;
 pub mod sandbox;
+pub mod store;
+pub mod tomlfile;
 pub mod tools;

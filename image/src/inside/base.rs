@@ -1,0 +1,217 @@
+//! Makes a base layer, inside the namespaces: packages to a tree, the tree to an
+//! ext4 file system with its initramfs, and beside it what the boot chain needs.
+//! The work tree lies on a tmpfs that only these processes see.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, anyhow};
+use hearth::exit::{Exit, Kind as _};
+use hearth::run::Cmd;
+use hearth::units::Bytes;
+
+use super::configure::{configure, in_tree};
+use super::dpkgdb::{self, Unpacked};
+use super::normalise::normalise;
+use super::rootfs;
+use super::spec::{BaseFacts, BaseSpec};
+use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
+use crate::progress;
+use crate::store::Store;
+
+/// What the disk stage takes from the tree: from, and the name in the output folder.
+const BOOT_FILES: [(&str, &str); 3] = [
+    ("usr/lib/shim/shimx64.efi.signed", "shimx64.efi"),
+    ("usr/lib/shim/mmx64.efi.signed", "mmx64.efi"),
+    ("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", "grubx64.efi"),
+];
+
+struct Place {
+    tree: PathBuf,
+    tools: PathBuf,
+}
+
+/// Does what `spec` says.
+pub fn build(spec: &BaseSpec) -> Result<()> {
+    let place = prepare(spec)?;
+    let tree = place.tree.as_path();
+    let store = Store::at(&spec.store);
+
+    let step = progress::step("unpacking packages");
+    let lists = unpack::unpack_all(&store, &spec.packages, tree)?;
+    let mut unpacked = Vec::with_capacity(lists.len());
+    for (package, files) in spec.packages.iter().zip(lists) {
+        unpacked.push(Unpacked { package, control: unpack::control_members(&store, package)?, files });
+    }
+    dpkgdb::write(tree, &unpacked)?;
+    copy_tree(&spec.rootfs, tree)?;
+    step.done(&format!("{} packages", unpacked.len()));
+
+    let step = progress::step("configuring packages");
+    add_kernel_views(tree)?;
+    let kernel = kernel_version(tree)?;
+    std::thread::scope(|scope| -> Result<()> {
+        let index = scope.spawn(|| module_index(&place, &kernel));
+        configure(tree, &unpacked, spec.epoch)?;
+        join(index)
+    })?;
+    dpkgdb::register_hearth(tree, &spec.dpkg_info, &spec.version, &spec.arch)?;
+    normalise(tree, spec.epoch)?;
+    step.done("");
+
+    let step = progress::step("making the initramfs and the root file system");
+    let entries = rootfs::list(tree)?;
+    let initrd_room = Bytes::mib(96);
+    let root_size = rootfs::file_system_size(&entries, spec.slack + initrd_room);
+    std::thread::scope(|scope| -> Result<()> {
+        let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
+        make_file_system(&place, &entries, root_size, spec)?;
+        join(initramfs)
+    })?;
+    add_initramfs(&place, &kernel, spec)?;
+    take_boot_files(tree, &spec.out)?;
+    let mut paths = rootfs::nodes(&entries);
+    paths.insert(format!("/boot/initrd.img-{kernel}"), super::spec::Node::File);
+    let facts = BaseFacts { kernel, root_size, paths };
+    let text = serde_json::to_vec(&facts).context("writing base.json")?;
+    fs::write(spec.out.join("base.json"), text).context("writing base.json")?;
+    step.done(&root_size.to_string());
+    Ok(())
+}
+
+fn prepare(spec: &BaseSpec) -> Result<Place> {
+    make_private()?;
+    match &spec.work_dir {
+        None => mount_tmpfs(&spec.mount_point, 0)?,
+        Some(dir) => {
+            // What a killed run left there is of owners only this namespace may remove.
+            if dir.exists() {
+                fs::remove_dir_all(dir).with_context(|| format!("removing what an earlier run left in {}", dir.display()))?;
+            }
+            bind_fresh(dir, &spec.mount_point)?;
+        }
+    }
+    let place = Place { tree: spec.mount_point.join("tree"), tools: spec.mount_point.join("tools") };
+    fs::create_dir(&place.tree).context("making the work tree")?;
+    fs::create_dir(&place.tools).context("making the tools root")?;
+    assemble_root(&spec.tools, &place.tools)?;
+    bind(&spec.out, &place.tools.join("out"))?;
+    bind(&place.tree, &place.tools.join("tree"))?;
+    Ok(place)
+}
+
+fn bind_fresh(dir: &Path, at: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    bind(dir, at)
+}
+
+fn join(thread: std::thread::ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    thread.join().map_err(|_| anyhow!("a worker thread panicked"))?
+}
+
+/// A program of the tools tree; it sees the work tree as /tree and the output as /out.
+fn tool(place: &Place, spec: &BaseSpec, program: &str) -> Command {
+    let mut command = Command::new("chroot");
+    command.arg(&place.tools).arg(program);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+    command.env("SOURCE_DATE_EPOCH", spec.epoch.to_string());
+    command
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
+            copy_tree(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn kernel_version(tree: &Path) -> Result<String> {
+    let dir = tree.join("usr/lib/modules");
+    let mut found: Vec<String> = fs::read_dir(&dir)
+        .with_context(|| format!("reading {}", dir.display()))?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()?;
+    match (found.pop(), found.is_empty()) {
+        (Some(kernel), true) => Ok(kernel),
+        (None, _) => Err(anyhow!("the packages hold no kernel; the target's packages.toml must name one")).kind(Exit::Input),
+        (Some(_), false) => Err(anyhow!("the packages hold several kernels; an image has one")).kind(Exit::Input),
+    }
+}
+
+fn module_index(place: &Place, kernel: &str) -> Result<()> {
+    let mut depmod = Command::new("chroot");
+    depmod.arg(&place.tools).args(["depmod", "-b", "/tree", kernel]);
+    Cmd::from_command("indexing the kernel's modules", depmod).run()
+}
+
+fn make_initramfs(place: &Place, kernel: &str, spec: &BaseSpec) -> Result<()> {
+    let mut command = in_tree(&place.tree, spec.epoch, "mkinitramfs");
+    // Below /run, which is not part of the image.
+    command.env("TMPDIR", "/run").args(["-o", "/run/initrd.img", kernel]);
+    Cmd::from_command("making the initramfs", command).run()?;
+    let made = place.tree.join("run/initrd.img");
+    fs::copy(&made, spec.out.join("initrd.img")).context("taking the initramfs").map(drop)
+}
+
+fn make_file_system(place: &Place, entries: &[rootfs::Entry], size: Bytes, spec: &BaseSpec) -> Result<()> {
+    let id = spec.root_uuid.to_string();
+    let mut command = tool(place, spec, "mke2fs");
+    command
+        .args(["-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "1", "-L", hearth::layout::ROOT_LABEL, "-U", &id])
+        .args(["-J", &format!("size={}", rootfs::JOURNAL.0 >> 20)])
+        // Nothing may be left for the first mount to do: setup mode never writes.
+        .args(["-E", &format!("hash_seed={id},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard")])
+        .args(["-d", "-", "/out/root.ext4", &format!("{}k", size.0 >> 10)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting mke2fs")?;
+    let pipe = child.stdin.take().ok_or_else(|| anyhow!("mke2fs has no standard input"))?;
+    let written = rootfs::write_tar(&place.tree, entries, spec.epoch, BufWriter::with_capacity(1 << 20, pipe));
+    let out = child.wait_with_output().context("waiting for mke2fs")?;
+    // mke2fs's own words explain a broken pipe better than the pipe does.
+    let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+    if !out.status.success() || said.contains("rror") {
+        return Err(anyhow!("making the root file system failed: mke2fs ended with {}: {said}", out.status));
+    }
+    written
+}
+
+/// Adds the initramfs as `update-initramfs -c` would have: the file, and the note that it exists.
+fn add_initramfs(place: &Place, kernel: &str, spec: &BaseSpec) -> Result<()> {
+    let script = format!(
+        "write /out/initrd.img /boot/initrd.img-{kernel}\nsif /boot/initrd.img-{kernel} mode 0100644\n\
+         write /out/empty /var/lib/initramfs-tools/{kernel}\nsif /var/lib/initramfs-tools/{kernel} mode 0100644\n"
+    );
+    File::create(spec.out.join("empty")).context("making an empty file")?;
+    fs::write(spec.out.join("debugfs"), script).context("writing debugfs's script")?;
+    let command = tool(place, spec, "debugfs");
+    crate::debugfs::run(command, Path::new("/out/debugfs"), "/out/root.ext4")?;
+    for name in ["debugfs", "empty", "initrd.img"] {
+        fs::remove_file(spec.out.join(name)).with_context(|| format!("removing {name}"))?;
+    }
+    Ok(())
+}
+
+fn take_boot_files(tree: &Path, out: &Path) -> Result<()> {
+    let boot = out.join("boot");
+    fs::create_dir_all(boot.join("i386-pc")).context("making the folder for boot files")?;
+    for (from, name) in BOOT_FILES {
+        fs::copy(tree.join(from), boot.join(name)).with_context(|| format!("taking {from}: is its package in the target's list?"))?;
+    }
+    let grub = tree.join("usr/lib/grub/i386-pc");
+    for entry in fs::read_dir(&grub).with_context(|| format!("reading {}", grub.display()))? {
+        let entry = entry?;
+        fs::copy(entry.path(), boot.join("i386-pc").join(entry.file_name())).context("taking GRUB's modules")?;
+    }
+    Ok(())
+}
