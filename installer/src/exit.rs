@@ -93,7 +93,7 @@ fn find(error: &anyhow::Error) -> Option<Exit> {
 pub fn code_of(error: &anyhow::Error) -> u8 {
     match find(error) {
         Some(exit) => exit.code(),
-        None if error.chain().any(|cause| cause.is::<std::io::Error>()) => Exit::Io.code(),
+        None if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) => Exit::Io.code(),
         None => 1,
     }
 }

@@ -2,9 +2,12 @@
 //! that the workstation (`hearth-image`) and the appliance (`hearth`) must agree
 //! on. Nothing here knows how an image is built.
 
+pub mod adopt;
 pub mod digest;
 pub mod exit;
+pub mod facts;
 pub mod layout;
 pub mod manifest;
+pub mod page;
 pub mod run;
 pub mod units;

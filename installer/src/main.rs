@@ -1,3 +1,78 @@
 //! `hearth`: everything that runs on the appliance.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use hearth::exit::{self, Exit, Kind as _};
+use hearth::page::Console;
+use hearth::{facts, page, run};
+
+/// Runs a homelab on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, max_term_width = 80)]
+struct Cli {
+    /// Print every command before it runs.
+    #[arg(long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell what this machine is.
+    Facts(FactsArgs),
+    /// Show the first page on this terminal.
+    Page(PageArgs),
+}
+
+#[derive(Debug, Args)]
+struct FactsArgs {
+    /// As one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PageArgs {
+    /// Only tell by the exit code whether a person could sit at this terminal (ttyS0 …).
+    #[arg(long, value_name = "TTY")]
+    usable: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run::set_verbose(cli.verbose);
+    match carry_out(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report("hearth", &error),
+    }
+}
+
+fn carry_out(command: Command) -> Result<()> {
+    match command {
+        Command::Facts(args) => show_facts(&args),
+        Command::Page(args) => show_page(&args),
+    }
+}
+
+fn show_facts(args: &FactsArgs) -> Result<()> {
+    let facts = facts::gather()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&facts).context("writing the facts as JSON")?);
+    } else {
+        for line in page::details(&facts) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+fn show_page(args: &PageArgs) -> Result<()> {
+    if let Some(tty) = &args.usable {
+        let usable = page::is_usable(tty);
+        return usable.then_some(()).with_context(|| format!("{tty} has no hardware")).kind(Exit::Environment);
+    }
+    page::run(&mut Console::open()?)
+}

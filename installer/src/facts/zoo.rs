@@ -1,0 +1,37 @@
+//! Machines to test with: folders of what real commands print, under `fixtures/facts`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Facts, Raw};
+
+/// What the machine `name` said.
+pub(crate) fn raw(name: &str) -> Raw {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/facts").join(name);
+    let text = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+    let pairs = |file: &str| -> Vec<(String, String)> {
+        let owned = |(a, b): (&str, &str)| (a.trim().to_owned(), b.trim().to_owned());
+        text(file).lines().filter_map(|line| line.split_once(" -> ")).map(owned).collect()
+    };
+    let nics = text("nics.json");
+    Raw {
+        lsblk: text("lsblk.json"),
+        ip: text("ip.json"),
+        cpuinfo: text("cpuinfo"),
+        meminfo: text("meminfo"),
+        cmdline: text("cmdline"),
+        mountinfo: text("mountinfo"),
+        by_id: pairs("by-id"),
+        dmi: pairs("dmi").into_iter().collect(),
+        efi: dir.join("efi").exists(),
+        secure_boot: fs::read(dir.join("efi")).ok(),
+        nics: if nics.is_empty() { BTreeMap::new() } else { serde_json::from_str(&nics).unwrap() },
+        image: fs::read_to_string(dir.join("image.json")).ok(),
+    }
+}
+
+/// The facts of the machine `name`.
+pub(crate) fn facts(name: &str) -> Facts {
+    Facts::from_raw(&raw(name)).unwrap()
+}

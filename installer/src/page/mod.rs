@@ -1,0 +1,153 @@
+//! The first page: what a person sees on a screen or a serial cable before anything
+//! is set up. It tells what machine this is and offers a menu of what works now.
+
+mod console;
+mod font;
+pub mod text;
+mod view;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use console::{Console, Input, Talk};
+pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
+
+use crate::facts::{Facts, Nic, gather, nics_now};
+use crate::run::Cmd;
+
+/// How often the page looks whether an address or a disk has come or gone.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// Shows the page and does what is chosen, until the console is hung up or the
+/// machine stops.
+pub fn run(console: &mut Console) -> Result<()> {
+    font::enlarge();
+    loop {
+        let facts = gather()?;
+        let situation = crate::adopt::situation(&facts);
+        console.say_all(&page(&facts, &situation))?;
+        match answer(console, &facts, &situation)? {
+            Answer::LookAgain => {}
+            Answer::Gone => return Ok(()),
+            Answer::Chosen(choice) => act(console, choice, &facts)?,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Chosen(Choice),
+    LookAgain,
+    Gone,
+}
+
+/// Waits for a number from the menu; ends early if the machine has changed.
+fn answer(console: &mut Console, facts: &Facts, situation: &Situation) -> Result<Answer> {
+    let mut watch = Watch::new(&facts.nics);
+    console.ask(&view::prompt(situation))?;
+    loop {
+        match console.hear(Some(GLANCE))? {
+            Input::Closed => return Ok(Answer::Gone),
+            Input::Nothing if watch.changed() => {
+                console.say("")?;
+                return Ok(Answer::LookAgain);
+            }
+            Input::Nothing => {}
+            Input::Line(line) if line.is_empty() => return Ok(Answer::LookAgain),
+            Input::Line(line) => {
+                if let Some(choice) = choice(&line, situation) {
+                    return Ok(Answer::Chosen(choice));
+                }
+                console.say(&view::wrong(&line, situation))?;
+                console.ask(&view::prompt(situation))?;
+            }
+        }
+    }
+}
+
+fn choice(line: &str, situation: &Situation) -> Option<Choice> {
+    let number: usize = line.strip_suffix([')', '.']).unwrap_or(line).parse().ok()?;
+    Choice::offered(situation).get(number.checked_sub(1)?).copied()
+}
+
+fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
+    match choice {
+        Choice::Details => {
+            console::pager(console, &details(facts))?;
+            wait_for_enter(console)
+        }
+        Choice::Restart => power(console, "Restarting.", "reboot"),
+        Choice::PowerOff => power(console, "Switching off.", "poweroff"),
+    }
+}
+
+fn wait_for_enter(console: &mut Console) -> Result<()> {
+    console.ask("Press Enter to go back: ")?;
+    console.hear(None).map(drop)
+}
+
+fn power(console: &mut Console, words: &str, verb: &str) -> Result<()> {
+    console.say(words)?;
+    Cmd::new(words.trim_end_matches('.').to_lowercase(), "systemctl").arg(verb).run()?;
+    // systemd ends this process in its own time; until then nothing more is offered.
+    while console.hear(None)? != Input::Closed {}
+    Ok(())
+}
+
+/// Notices that addresses or disks have come or gone.
+struct Watch {
+    seen: State,
+    fresh: Option<State>,
+}
+
+type State = (Vec<Nic>, String);
+
+impl Watch {
+    fn new(nics: &[Nic]) -> Self {
+        Self { seen: (nics.to_vec(), disks()), fresh: None }
+    }
+
+    /// True once something differs and has stayed so between two looks: addresses come
+    /// in bursts, and each new page pushes the previous one up.
+    fn changed(&mut self) -> bool {
+        // Without an answer from `ip` there is nothing new to show either.
+        let Ok(nics) = nics_now() else { return false };
+        let now = (nics, disks());
+        if now == self.seen {
+            self.fresh = None;
+            return false;
+        }
+        let settled = self.fresh.as_ref() == Some(&now);
+        self.fresh = Some(now);
+        settled
+    }
+}
+
+fn disks() -> String {
+    fs::read_to_string("/proc/partitions").unwrap_or_default()
+}
+
+/// Whether a person could sit at the terminal `tty`. Kernels offer `ttyS0` even where
+/// no such hardware is.
+pub fn is_usable(tty: &str) -> bool {
+    fs::read_to_string(format!("/sys/class/tty/{tty}/type")).map_or(true, |kind| kind.trim() != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_on_the_menu_choose() {
+        let setup = Situation::Setup;
+        assert_eq!(choice("1", &setup), Some(Choice::Details));
+        assert_eq!(choice("2)", &setup), Some(Choice::Restart));
+        assert_eq!(choice("3", &setup), Some(Choice::PowerOff));
+        for wrong in ["0", "4", "-1", "one", "1 2", "99999999999999999999"] {
+            assert_eq!(choice(wrong, &setup), None, "{wrong}");
+        }
+        assert_eq!(choice("1", &Situation::Stopped(String::new())), Some(Choice::Details));
+    }
+}

@@ -1,0 +1,84 @@
+use super::*;
+use crate::facts::zoo;
+use crate::page::text::WIDTH;
+
+const ZOO: [&str; 4] = ["mini-pc", "nas", "twins", "odd"];
+
+/// Compares with `fixtures/page/<name>.txt`; `HEARTH_BLESS=1` writes it instead, for a person to read.
+fn golden(name: &str, lines: &[String]) {
+    let path = format!("{}/fixtures/page/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let text = lines.join("\n") + "\n";
+    if std::env::var_os("HEARTH_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{path} differs");
+}
+
+#[test]
+fn pages_are_as_people_saw_them_last() {
+    for name in ZOO {
+        let mut lines = page(&zoo::facts(name), &Situation::Setup);
+        lines.push(prompt(&Situation::Setup));
+        golden(&format!("{name}-setup"), &lines);
+    }
+    let why = "writing the partition table failed: Input/output error. The disk may be failing.";
+    golden("mini-pc-stopped", &page(&zoo::facts("mini-pc"), &Situation::Stopped(why.to_owned())));
+    golden("odd-details", &details(&zoo::facts("odd")));
+    golden("nas-details", &details(&zoo::facts("nas")));
+}
+
+#[test]
+fn the_head_above_a_login() {
+    let facts = zoo::facts("nas");
+    let well = head(&facts, "hearth", &Situation::Running(DataState::Mounted));
+    assert_eq!(
+        well,
+        [
+            "Hearth 0.1.0 on hearth",
+            "  address 10.0.0.5 (eno1), 2001:db8:1:2:211:32ff:feaa:bbcc (eno1)",
+            "  state   running, data is mounted",
+        ]
+    );
+    let ill = head(&facts, "hearth", &Situation::Running(DataState::Missing("no disk has it".to_owned())));
+    assert_eq!(ill[2], "  state   data is MISSING, so Docker stays down: no disk has it");
+}
+
+#[test]
+fn everything_fits_80_columns_and_the_page_fits_24_lines() {
+    for name in ZOO {
+        let facts = zoo::facts(name);
+        let page = page(&facts, &Situation::Setup);
+        for line in page.iter().chain(&details(&facts)) {
+            assert!(line.len() <= WIDTH, "{name}: {line:?}");
+            assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
+        }
+        assert!(page.len() < 24, "{name}: {} lines", page.len());
+    }
+    assert!(prompt(&Situation::Setup).len() < WIDTH);
+}
+
+#[test]
+fn many_disks_take_a_line_each() {
+    let mut facts = zoo::facts("nas");
+    let disk = facts.disks[0].clone();
+    for i in 0..6 {
+        facts.disks.push(Disk { name: format!("sd{}", char::from(b'f' + i)), ..disk.clone() });
+    }
+    let page = page(&facts, &Situation::Setup);
+    assert!(page.len() <= 27, "{}", page.join("\n"));
+    assert_eq!(page.iter().filter(|line| line.contains("serial ")).count(), 11);
+    assert!(page.iter().any(|line| line.contains("Hearth runs from it")));
+}
+
+#[test]
+fn only_what_works_is_offered() {
+    let stopped = Situation::Stopped("x".to_owned());
+    assert!(menu(&stopped).contains(&"  2) Restart and try again".to_owned()));
+}
+
+#[test]
+fn a_wrong_answer_gets_one_clear_line() {
+    let line = wrong("rm -rf / \u{1b}[2J and much more of this", &Situation::Setup);
+    assert_eq!(line, "\"rm -rf / ?[2J...\" is not on the menu: type a number from 1 to 3.");
+    assert!(line.len() <= WIDTH);
+}
