@@ -1,1 +1,28 @@
-//! x
+//! The virtual machine harness: every end-to-end test of Hearth is a [`scenario`]
+//! that starts machines ([`Lab::vm`]), watches their serial console, acts inside
+//! as root without changing the image ([`Vm::root_sh`]), plugs disks of every kind
+//! ([`Drive`]), cuts their power ([`nbd`]), and wires machines together ([`wire`]).
+//! QEMU, its firmware and every other program come from the tools tree, so that
+//! any host runs the same.
+
+pub mod agent;
+pub mod cleanup;
+mod drive;
+pub mod http;
+mod lab;
+pub mod nbd;
+mod prepared;
+pub mod random;
+mod screen;
+mod transcript;
+mod vm;
+pub mod wire;
+
+pub use agent::Output;
+pub use drive::Drive;
+pub use hearth_image::qemu::{Bus, Firmware};
+pub use lab::{IMAGE, Lab, scenario};
+pub use prepared::prepared;
+pub use screen::Screen;
+pub use transcript::Transcript;
+pub use vm::{Builder, Vm};
