@@ -9,6 +9,24 @@ use crate::units::Bytes;
 /// Every partition starts on a multiple of this, and the first one at it.
 pub const ALIGNMENT: Bytes = Bytes::mib(1);
 
+/// How much a root slot gets at setup, beyond what the image holds.
+pub const ROOT_GROWTH: Bytes = Bytes::gib(8);
+
+/// The smallest disk on which the second root slot is reserved.
+pub const ROOT_B_FROM: Bytes = Bytes::gib(64);
+
+/// The least that `data` needs to hold anything worth the name.
+pub const MIN_DATA: Bytes = Bytes::gib(2);
+
+/// Where `data` is mounted.
+pub const DATA_DIR: &str = "/var/lib/hearth/data";
+
+/// Exists once the disk is prepared. GRUB looks at it, and starts setup without it.
+pub const ADOPTED: &str = "/boot/hearth/adopted";
+
+/// The approved plan in the top folder of HEARTH. GRUB looks at it, too.
+pub const PLAN_FILE: &str = "hearth.adopt";
+
 /// The file-system label of the partition people drop files on.
 pub const HEARTH_LABEL: &str = "HEARTH";
 

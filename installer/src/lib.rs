@@ -3,7 +3,9 @@
 //! on. Nothing here knows how an image is built.
 
 pub mod adopt;
+pub mod bootchain;
 pub mod digest;
+pub mod durable;
 pub mod exit;
 pub mod facts;
 pub mod layout;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::Console;
-use hearth::{facts, page, run};
+use hearth::{adopt, facts, page, run};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -25,6 +25,10 @@ enum Command {
     Facts(FactsArgs),
     /// Show the first page on this terminal.
     Page(PageArgs),
+    /// Print the lines that stand above a login: version, address, state.
+    Head(HeadArgs),
+    /// Run from this disk: grow the system, make data, start normally from then on.
+    AdoptDisk(AdoptArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +45,27 @@ struct PageArgs {
     usable: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct HeadArgs {
+    /// Keep them in a file that logins show, and have waiting logins show it.
+    #[arg(long)]
+    publish: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct AdoptArgs {
+    /// Print the plan and every effect it would have; change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Carry out the plan that was approved before the restart.
+    #[arg(long)]
+    resume: bool,
+    /// Take the approval from the systemd credential `hearth.adopt`.
+    #[arg(long)]
+    unattended: bool,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::set_verbose(cli.verbose);
@@ -54,6 +79,8 @@ fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::Facts(args) => show_facts(&args),
         Command::Page(args) => show_page(&args),
+        Command::Head(args) => page::show_head(args.publish),
+        Command::AdoptDisk(args) => adopt_disk(&args),
     }
 }
 
@@ -75,4 +102,17 @@ fn show_page(args: &PageArgs) -> Result<()> {
         return usable.then_some(()).with_context(|| format!("{tty} has no hardware")).kind(Exit::Environment);
     }
     page::run(&mut Console::open()?)
+}
+
+fn adopt_disk(args: &AdoptArgs) -> Result<()> {
+    if args.dry_run {
+        return adopt::dry_run().map(|lines| println!("{}", lines.join("\n")));
+    }
+    if args.resume {
+        return adopt::resume();
+    }
+    if args.unattended {
+        return adopt::unattended();
+    }
+    adopt::ask(&mut Console::open()?)
 }

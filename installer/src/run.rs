@@ -98,6 +98,13 @@ impl Cmd {
         Ok(self.try_output()?.1.status.success())
     }
 
+    /// Runs it and returns its exit code, if it had one, and what it printed: for
+    /// programs that answer with the code.
+    pub fn answer(self) -> Result<(Option<i32>, String)> {
+        let out = self.try_output()?.1;
+        Ok((out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
+    }
+
     fn try_output(mut self) -> Result<(String, Output)> {
         let argv = show(&self.command);
         if VERBOSE.load(Ordering::Relaxed) {
@@ -159,6 +166,12 @@ mod tests {
     fn a_missing_program_is_an_environment_failure() {
         let error = Cmd::new("looking", "no-such-program-here").run().unwrap_err();
         assert_eq!(crate::exit::code_of(&error), Exit::Environment.code());
+    }
+
+    #[test]
+    fn an_exit_code_can_be_the_answer() {
+        let answer = Cmd::new("asking", "sh").args(["-c", "echo maybe; exit 2"]).answer().unwrap();
+        assert_eq!(answer, (Some(2), "maybe\n".to_owned()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod text;
 mod view;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,6 +17,8 @@ pub use view::{Choice, DataState, Situation, contents, details, head, identity, 
 
 use crate::facts::{Facts, Nic, gather, nics_now};
 use crate::run::Cmd;
+#[cfg(test)]
+pub(crate) use console::script;
 
 /// How often the page looks whether an address or a disk has come or gone.
 const GLANCE: Duration = Duration::from_secs(5);
@@ -74,6 +77,18 @@ fn choice(line: &str, situation: &Situation) -> Option<Choice> {
 
 fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
     match choice {
+        Choice::RunHere => {
+            // A refusal or a failure is said here, and then the page comes back.
+            if let Err(error) = crate::adopt::ask(console) {
+                for (i, cause) in error.chain().enumerate() {
+                    let first = if i == 0 { "" } else { "  because: " };
+                    console.say_all(
+                        &cause.to_string().lines().flat_map(|line| text::wrap(first, line)).collect::<Vec<_>>(),
+                    )?;
+                }
+            }
+            wait_for_enter(console)
+        }
         Choice::Details => {
             console::pager(console, &details(facts))?;
             wait_for_enter(console)
@@ -129,6 +144,28 @@ fn disks() -> String {
     fs::read_to_string("/proc/partitions").unwrap_or_default()
 }
 
+/// Where the lines above a login are kept.
+const ISSUE: &str = "/run/issue.d/20-hearth-head.issue";
+
+/// Prints the lines that stand above a login, or keeps them where logins find them.
+pub fn show_head(publish: bool) -> Result<()> {
+    let facts = gather()?;
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let lines = head(&facts, name.trim(), &crate::adopt::situation(&facts));
+    if !publish {
+        println!("{}", lines.join("\n"));
+        return Ok(());
+    }
+    // agetty replaces what follows a backslash.
+    let text = lines.join("\n").replace('\\', "\\\\") + "\n\n";
+    if fs::read_to_string(ISSUE).is_ok_and(|now| now == text) {
+        return Ok(());
+    }
+    crate::durable::write(Path::new(ISSUE), text.as_bytes())?;
+    // Only logins at which nobody has begun to type.
+    Cmd::new("showing the new head", "agetty").arg("--reload").run()
+}
+
 /// Whether a person could sit at the terminal `tty`. Kernels offer `ttyS0` even where
 /// no such hardware is.
 pub fn is_usable(tty: &str) -> bool {
@@ -142,10 +179,10 @@ mod tests {
     #[test]
     fn only_numbers_on_the_menu_choose() {
         let setup = Situation::Setup;
-        assert_eq!(choice("1", &setup), Some(Choice::Details));
-        assert_eq!(choice("2)", &setup), Some(Choice::Restart));
-        assert_eq!(choice("3", &setup), Some(Choice::PowerOff));
-        for wrong in ["0", "4", "-1", "one", "1 2", "99999999999999999999"] {
+        assert_eq!(choice("1", &setup), Some(Choice::RunHere));
+        assert_eq!(choice("2)", &setup), Some(Choice::Details));
+        assert_eq!(choice("4", &setup), Some(Choice::PowerOff));
+        for wrong in ["0", "5", "-1", "one", "1 2", "99999999999999999999"] {
             assert_eq!(choice(wrong, &setup), None, "{wrong}");
         }
         assert_eq!(choice("1", &Situation::Stopped(String::new())), Some(Choice::Details));

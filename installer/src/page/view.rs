@@ -31,6 +31,8 @@ pub enum DataState {
 /// A line of the menu: the number to type is its place, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
+    /// Go on to the plan for running from this disk.
+    RunHere,
     /// Show everything that is known about the machine.
     Details,
     /// Start the machine again.
@@ -43,15 +45,15 @@ impl Choice {
     /// What can be chosen in `situation`: only what truly works there.
     pub fn offered(situation: &Situation) -> &'static [Self] {
         match situation {
-            Situation::Setup | Situation::Stopped(_) | Situation::Running(_) => {
-                &[Self::Details, Self::Restart, Self::PowerOff]
-            }
+            Situation::Setup => &[Self::RunHere, Self::Details, Self::Restart, Self::PowerOff],
+            Situation::Stopped(_) | Situation::Running(_) => &[Self::Details, Self::Restart, Self::PowerOff],
         }
     }
 
     /// Its words in the menu.
     pub fn words(self, situation: &Situation) -> &'static str {
         match (self, situation) {
+            (Self::RunHere, _) => "Run from this disk",
             (Self::Details, _) => "Show details",
             (Self::Restart, Situation::Stopped(_)) => "Restart and try again",
             (Self::Restart, _) => "Restart",

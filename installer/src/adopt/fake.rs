@@ -1,0 +1,485 @@
+//! A machine made of maps, whose power can be cut at any effect. It keeps apart what was
+//! done and what is durable, and starts again from the latter the way GRUB and the kernel do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow, bail, ensure};
+use uuid::Uuid;
+
+use super::machine::{Dev, Machine, Place};
+use super::plan::{AdoptPlan, plan};
+use super::storage::BINDS;
+use super::survey::survey;
+use super::table::{Entry, Table};
+use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
+use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
+use crate::units::{Bytes, Sector, SectorSize};
+
+/// The only disk.
+pub(super) const DISK: &str = "nvme0n1";
+
+/// How large root-a is in the image.
+pub(super) const BASE: Bytes = Bytes::mib(2402);
+
+const UNIT: u64 = 512;
+
+/// What survives being switched off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct World {
+    pub(super) sectors: BTreeMap<u64, Vec<u8>>,
+    pub(super) root_size: Bytes,
+    pub(super) root_id: String,
+    pub(super) data: Option<DataFs>,
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) keys: bool,
+    pub(super) hearth: BTreeMap<String, Vec<u8>>,
+    /// The files whose journal entries were written back: all that GRUB sees.
+    pub(super) settled: BTreeSet<String>,
+}
+
+/// A btrfs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DataFs {
+    pub(super) id: Uuid,
+    pub(super) torn: bool,
+    pub(super) paths: BTreeSet<String>,
+}
+
+/// What is lost when the power goes, besides what always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Every write that was not flushed.
+    All,
+    /// No write: the disk was quick.
+    None,
+    /// Some sectors of them, by a pattern.
+    Some(u64),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Fake {
+    pub(super) now: World,
+    pub(super) durable: World,
+    pending: Vec<(u64, Vec<u8>)>,
+    pub(super) size: Bytes,
+    pub(super) sector: SectorSize,
+    pub(super) mode: Mode,
+    pub(super) serial: Option<String>,
+    places: BTreeMap<u32, Place>,
+    mounts: BTreeSet<String>,
+    pub(super) leftovers: BTreeMap<u64, Content>,
+    pub(super) said: Vec<String>,
+    pub(super) restarts: usize,
+    pub(super) effects: usize,
+    /// The effect before which the power goes.
+    pub(super) cut: Option<(usize, Loss)>,
+}
+
+impl Fake {
+    /// A disk of `gib` GiB with a fresh image on it, in setup mode.
+    pub(super) fn new(gib: u64) -> Self {
+        Self::with(Bytes::gib(gib), SectorSize(512))
+    }
+
+    pub(super) fn with(size: Bytes, sector: SectorSize) -> Self {
+        let mut fake = Self {
+            now: World { root_size: BASE, root_id: Uuid::from_u128(4).to_string(), ..World::default() },
+            durable: World::default(),
+            pending: Vec::new(),
+            size,
+            sector,
+            mode: Mode::Setup,
+            serial: Some("S4EWNX0N123456".to_owned()),
+            places: BTreeMap::new(),
+            mounts: BTreeSet::new(),
+            leftovers: BTreeMap::new(),
+            said: Vec::new(),
+            restarts: 0,
+            effects: 0,
+            cut: None,
+        };
+        let image = Bytes::mib(130) + BASE + Bytes::mib(1);
+        let table = image_table(sector);
+        for write in table.writes(&fake, DISK, image).unwrap() {
+            fake.store(write.offset.0, &write.bytes);
+        }
+        for part in [Part::Esp, Part::Hearth] {
+            let start = table.part(part).unwrap().offset(sector).0;
+            for copy in [0, 6] {
+                fake.store(start + copy * UNIT, &fat_sector());
+            }
+        }
+        fake.durable = fake.now.clone();
+        fake.places = fake.kernel_places();
+        fake
+    }
+
+    pub(super) fn disk(&self) -> Disk {
+        let facts = self.facts().unwrap();
+        facts.disks[0].clone()
+    }
+
+    pub(super) fn plan(&self) -> AdoptPlan {
+        let found = survey(self, &self.disk()).unwrap();
+        plan(&self.facts().unwrap(), Some(&found)).unwrap()
+    }
+
+    /// Puts bytes on the disk at once, as if they had always been there.
+    pub(super) fn store(&mut self, at: u64, bytes: &[u8]) {
+        for (sector, chunk) in chunks(at, bytes) {
+            self.now.sectors.insert(sector, chunk.clone());
+            self.durable.sectors.insert(sector, chunk);
+        }
+    }
+
+    /// The power goes, and comes back: GRUB and the kernel decide how it goes on.
+    pub(super) fn power_cut(&mut self, loss: Loss) {
+        for (i, (sector, bytes)) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            let kept = match loss {
+                Loss::All => false,
+                Loss::None => true,
+                Loss::Some(pattern) => pattern >> (i % 64) & 1 == 1,
+            };
+            if kept {
+                self.durable.sectors.insert(sector, bytes);
+            }
+        }
+        self.now = self.durable.clone();
+        self.cut = None;
+        self.boot();
+    }
+
+    /// Starts as GRUB and the kernel would; fails the test if they disagree.
+    pub(super) fn boot(&mut self) {
+        self.mounts.clear();
+        let table = Table::read(self, DISK, self.size, self.sector).expect("the kernel finds no valid table");
+        self.places = self.kernel_places();
+        let root = table.part(Part::RootA).expect("the kernel finds no root-a");
+        assert_eq!(root.offset(self.sector), Bytes::mib(130), "root-a moved");
+        assert!(root.size(self.sector) >= self.now.root_size, "root-a became smaller than its file system");
+        assert_eq!(self.grubs_root_id(), root.id, "GRUB names a root that the kernel does not have");
+        self.mode = if self.now.settled.contains(ADOPTED) {
+            Mode::Normal
+        } else if self.now.hearth.contains_key(PLAN_FILE) {
+            Mode::Adopt
+        } else {
+            Mode::Setup
+        };
+        if self.mode != Mode::Setup {
+            // The journal is replayed: what was durable is now in its place.
+            self.settle("/").unwrap();
+        }
+    }
+
+    /// GRUB reads the first table, and checks no sums.
+    fn grubs_root_id(&self) -> Uuid {
+        let sector = u64::from(self.sector.0);
+        let header = self.load(sector, 8);
+        assert_eq!(header, b"EFI PART", "GRUB finds no table");
+        let entry = self.load(2 * sector + 3 * 128 + 16, 16);
+        from_gpt_bytes(entry.try_into().unwrap())
+    }
+
+    fn load(&self, at: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        let last = (at + len as u64).div_ceil(UNIT);
+        for (sector, bytes) in self.now.sectors.range(at / UNIT..last) {
+            let start = sector * UNIT;
+            // Where the sector begins in `out`, and how much of it lies before that.
+            let (to, skip) = (start.saturating_sub(at), at.saturating_sub(start));
+            let (to, skip) = (usize::try_from(to).unwrap(), usize::try_from(skip).unwrap());
+            let count = (bytes.len() - skip).min(len - to);
+            out[to..to + count].copy_from_slice(&bytes[skip..skip + count]);
+        }
+        out
+    }
+
+    fn kernel_places(&self) -> BTreeMap<u32, Place> {
+        let table = Table::read(self, DISK, self.size, self.sector).unwrap();
+        let place = |e: &Entry| Place { start: e.offset(self.sector), size: e.size(self.sector) };
+        table.entries.iter().map(|entry| (entry.number, place(entry))).collect()
+    }
+
+    fn at(&self, dev: &Dev, offset: Bytes) -> u64 {
+        offset.0 + dev.part.map_or(0, |number| self.places[&number].start.0)
+    }
+
+    fn effect(&mut self) -> Result<()> {
+        if let Some((at, _)) = self.cut.filter(|(at, _)| *at == self.effects) {
+            bail!("the power went before effect {at}");
+        }
+        self.effects += 1;
+        Ok(())
+    }
+
+    fn data(&mut self) -> Result<&mut DataFs> {
+        ensure!(self.mounts.contains(DATA_DIR), "data is not mounted");
+        self.now.data.as_mut().ok_or_else(|| anyhow!("there is no data"))
+    }
+}
+
+fn chunks(at: u64, bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    assert!(at % UNIT == 0 && bytes.len() as u64 % UNIT == 0, "whole sectors only");
+    let size = usize::try_from(UNIT).unwrap();
+    bytes.chunks(size).enumerate().map(|(i, chunk)| (at / UNIT + i as u64, chunk.to_vec())).collect()
+}
+
+fn fat_sector() -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    sector[11..13].copy_from_slice(&512u16.to_le_bytes());
+    sector[50..52].copy_from_slice(&6u16.to_le_bytes());
+    sector[66] = 0x29;
+    sector[67..71].copy_from_slice(&[1, 2, 3, 4]);
+    sector[82..90].copy_from_slice(b"FAT32   ");
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+/// The table that an image brings.
+pub(super) fn image_table(sector: SectorSize) -> Table {
+    let seed = Uuid::from_u128(0x1111_2222);
+    let places = [
+        (Part::Bios, 1, Bytes::mib(1)),
+        (Part::Esp, 2, Bytes::mib(64)),
+        (Part::Hearth, 66, Bytes::mib(64)),
+        (Part::RootA, 130, BASE),
+    ];
+    let entries = places
+        .iter()
+        .map(|&(part, start, size)| Entry {
+            number: part.number(),
+            name: part.name().to_owned(),
+            kind: part.type_guid(),
+            id: derived_id(seed, part.name()),
+            start: Sector::at(Bytes::mib(start), sector),
+            sectors: size.0 / u64::from(sector.0),
+            attributes: 0,
+        })
+        .collect();
+    Table { id: derived_id(seed, "disk"), sector_size: sector, entries }
+}
+
+impl Machine for Fake {
+    fn facts(&self) -> Result<Facts> {
+        let mut facts = zoo::facts("mini-pc");
+        facts.mode = Some(self.mode);
+        let mut disk = facts.disks.swap_remove(0);
+        disk.boot_medium = true;
+        disk.size = self.size;
+        disk.serial.clone_from(&self.serial);
+        disk.logical_sector = self.sector;
+        disk.partitions = Table::read(self, DISK, self.size, self.sector)
+            .map(|table| table.entries)
+            .unwrap_or_default()
+            .iter()
+            .map(|entry| Partition {
+                device: Dev::part(DISK, entry.number).kernel_name(),
+                number: Some(entry.number),
+                start: Some(entry.offset(self.sector)),
+                size: entry.size(self.sector),
+                name: Some(entry.name.clone()),
+                kind: Some(entry.kind.to_string()),
+                guid: Some(entry.id.to_string()),
+                content: None,
+                mountpoints: Vec::new(),
+                holders: Vec::new(),
+            })
+            .collect();
+        facts.disks = vec![disk];
+        Ok(facts)
+    }
+
+    fn read(&self, dev: &Dev, offset: Bytes, len: usize) -> Result<Vec<u8>> {
+        Ok(self.load(self.at(dev, offset), len))
+    }
+
+    fn probe(&self, dev: &Dev, offset: Bytes, _: Bytes) -> Result<Option<Content>> {
+        let known = |kind: &str, id: String| Content { kind: kind.to_owned(), label: None, id: Some(id) };
+        Ok(match dev.part {
+            Some(4) => Some(known("ext4", self.now.root_id.clone())),
+            Some(6) => self.now.data.as_ref().map(|data| known("btrfs", data.id.to_string())),
+            _ => self.leftovers.get(&self.at(dev, offset)).cloned(),
+        })
+    }
+
+    fn places(&self, _: &str) -> Result<BTreeMap<u32, Place>> {
+        Ok(self.places.clone())
+    }
+
+    fn random_id(&self) -> Result<Uuid> {
+        Ok(Uuid::from_u128(0xd1ce))
+    }
+
+    fn hearth_file(&self, _: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.now.hearth.get(name).cloned())
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        let on_root = self.now.files.contains_key(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
+        let mounted = self.mounts.contains(DATA_DIR);
+        on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
+    }
+
+    fn is_mounted(&self, path: &str) -> Result<bool> {
+        Ok(self.mounts.contains(path))
+    }
+
+    fn say(&mut self, line: &str) {
+        self.said.push(line.to_owned());
+    }
+
+    fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()> {
+        self.effect()?;
+        for (sector, chunk) in chunks(self.at(dev, offset), bytes) {
+            self.now.sectors.insert(sector, chunk.clone());
+            self.pending.push((sector, chunk));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &Dev) -> Result<()> {
+        self.effect()?;
+        self.durable.sectors.extend(std::mem::take(&mut self.pending));
+        Ok(())
+    }
+
+    fn take_table(&mut self, _: &str) -> Result<()> {
+        self.effect()?;
+        self.places = self.kernel_places();
+        Ok(())
+    }
+
+    fn grow_root(&mut self, dev: &Dev) -> Result<()> {
+        let size = self.places[&dev.part.unwrap()].size;
+        // A cut on the way leaves a file system that has grown in part.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            self.durable.root_size = Bytes(u64::midpoint(self.now.root_size.0, size.0));
+        }
+        self.effect()?;
+        self.now.root_size = size;
+        self.durable.root_size = size;
+        Ok(())
+    }
+
+    fn name_root(&mut self, _: &Dev, id: Uuid) -> Result<()> {
+        self.effect()?;
+        self.now.root_id = id.to_string();
+        self.durable.root_id = id.to_string();
+        Ok(())
+    }
+
+    fn make_data(&mut self, _: &Dev, id: Uuid) -> Result<()> {
+        let fresh = |torn| Some(DataFs { id, torn, paths: BTreeSet::new() });
+        // A cut on the way leaves something that looks like it, and cannot be mounted.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            self.durable.data = fresh(true);
+        }
+        self.effect()?;
+        self.now.data = fresh(false);
+        self.durable.data = fresh(false);
+        Ok(())
+    }
+
+    fn mount(&mut self, _: &Dev, path: &str) -> Result<()> {
+        self.effect()?;
+        ensure!(self.now.data.as_ref().is_some_and(|data| !data.torn), "wrong fs type, bad option, bad superblock");
+        self.mounts.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn make_subvolume(&mut self, path: &str) -> Result<()> {
+        self.effect()?;
+        ensure!(self.data()?.paths.insert(path.to_owned()), "{path} exists");
+        Ok(())
+    }
+
+    fn make_dir(&mut self, path: &str, _: u32) -> Result<()> {
+        self.effect()?;
+        let parent = path.rsplit_once('/').unwrap().0.to_owned();
+        let data = self.data()?;
+        ensure!(data.paths.contains(&parent), "{parent} does not exist");
+        ensure!(data.paths.insert(path.to_owned()), "{path} exists");
+        Ok(())
+    }
+
+    fn copy_into(&mut self, from: &str, to: &str) -> Result<()> {
+        self.effect()?;
+        let data = self.data()?;
+        ensure!(data.paths.contains(to), "{to} does not exist");
+        data.paths.insert(format!("{to}/(copied from {from})"));
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        self.effect()?;
+        let below = format!("{path}/");
+        self.data()?.paths.retain(|other| other != path && !other.starts_with(&below));
+        Ok(())
+    }
+
+    fn rename_durably(&mut self, from: &str, to: &str) -> Result<()> {
+        // It makes durable first: a cut on the way leaves the whole thing under its old name.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            self.durable.data.clone_from(&self.now.data);
+        }
+        self.effect()?;
+        let data = self.data()?;
+        let rename = |path: &String| match path.strip_prefix(from) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
+            _ => path.clone(),
+        };
+        data.paths = data.paths.iter().map(rename).collect();
+        self.durable.data.clone_from(&self.now.data);
+        Ok(())
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> Result<()> {
+        self.effect()?;
+        self.now.files.insert(path.to_owned(), text.to_owned());
+        self.durable.files.insert(path.to_owned(), text.to_owned());
+        Ok(())
+    }
+
+    fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        self.write_file(path, target)
+    }
+
+    fn make_host_keys(&mut self) -> Result<()> {
+        self.effect()?;
+        (self.now.keys, self.durable.keys) = (true, true);
+        Ok(())
+    }
+
+    fn start_units(&mut self, _: &[String]) -> Result<()> {
+        self.effect()?;
+        self.mounts.extend(BINDS.iter().map(|bind| bind.target.to_owned()));
+        Ok(())
+    }
+
+    fn settle(&mut self, _: &str) -> Result<()> {
+        self.effect()?;
+        self.now.settled = self.now.files.keys().cloned().collect();
+        self.durable.settled = self.now.settled.clone();
+        Ok(())
+    }
+
+    fn put_hearth_file(&mut self, _: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        self.effect()?;
+        self.now.hearth.insert(name.to_owned(), bytes.to_vec());
+        self.durable.hearth.insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+        self.effect()?;
+        self.now.hearth.remove(name);
+        self.durable.hearth.remove(name);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.effect()?;
+        self.restarts += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The one door between adoption and the machine. Everything that looks at the disk
+//! or changes it goes through [`Machine`], so the same steps run on a real machine,
+//! are merely told in a dry run, and are cut off at every effect in tests.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use crate::facts::{Content, Facts};
+use crate::units::Bytes;
+
+/// A disk, or one of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dev {
+    /// The kernel's name of the disk.
+    pub disk: String,
+    /// The number of the partition, if it is not the whole disk.
+    pub part: Option<u32>,
+}
+
+impl Dev {
+    /// The whole disk.
+    pub fn disk(name: &str) -> Self {
+        Self { disk: name.to_owned(), part: None }
+    }
+
+    /// A partition. It is not the same as the disk at an offset: the kernel caches the two apart.
+    pub fn part(name: &str, number: u32) -> Self {
+        Self { disk: name.to_owned(), part: Some(number) }
+    }
+
+    /// The device node.
+    pub fn path(&self) -> String {
+        format!("/dev/{}", self.kernel_name())
+    }
+
+    /// The kernel's name: a name that ends with a digit gets a `p` before the number.
+    pub fn kernel_name(&self) -> String {
+        let between = if self.disk.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
+        self.part.map_or_else(|| self.disk.clone(), |number| format!("{}{between}{number}", self.disk))
+    }
+}
+
+/// Where a partition begins and how long it is, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first byte.
+    pub start: Bytes,
+    /// Its length.
+    pub size: Bytes,
+}
+
+/// What adoption can see and do.
+pub trait Machine {
+    /// The facts as they are now.
+    fn facts(&self) -> Result<Facts>;
+
+    /// `len` bytes of a device.
+    fn read(&self, dev: &Dev, offset: Bytes, len: usize) -> Result<Vec<u8>>;
+
+    /// What is recognised at `offset` of a device, on at most `len` bytes.
+    fn probe(&self, dev: &Dev, offset: Bytes, len: Bytes) -> Result<Option<Content>>;
+
+    /// The disk's partitions as the kernel has them now.
+    fn places(&self, disk: &str) -> Result<BTreeMap<u32, Place>>;
+
+    /// An id nobody else has.
+    fn random_id(&self) -> Result<Uuid>;
+
+    /// A file in the top folder of the disk's HEARTH partition.
+    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Whether a path exists.
+    fn exists(&self, path: &str) -> bool;
+
+    /// Whether something is mounted exactly at `path`.
+    fn is_mounted(&self, path: &str) -> Result<bool>;
+
+    /// Tells people on every console, now.
+    fn say(&mut self, line: &str);
+
+    /// Writes to a device. Not durable before [`Machine::flush`].
+    fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()>;
+
+    /// Makes all writes to a device durable.
+    fn flush(&mut self, dev: &Dev) -> Result<()>;
+
+    /// Makes the kernel take the partitions that the disk's table has, though root is mounted.
+    fn take_table(&mut self, disk: &str) -> Result<()>;
+
+    /// Lets the mounted ext4 in `dev` fill its partition.
+    fn grow_root(&mut self, dev: &Dev) -> Result<()>;
+
+    /// Gives the mounted ext4 in `dev` another id.
+    fn name_root(&mut self, dev: &Dev, id: Uuid) -> Result<()>;
+
+    /// Makes a btrfs in `dev`, over whatever is there.
+    fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()>;
+
+    /// Mounts `dev` at `path`; an error if that cannot be done.
+    fn mount(&mut self, dev: &Dev, path: &str) -> Result<()>;
+
+    /// Makes a btrfs subvolume.
+    fn make_subvolume(&mut self, path: &str) -> Result<()>;
+
+    /// Makes a folder with `mode`; its parent exists.
+    fn make_dir(&mut self, path: &str, mode: u32) -> Result<()>;
+
+    /// Copies what is in folder `from`, and its mode and owner, into the existing folder `to`.
+    fn copy_into(&mut self, from: &str, to: &str) -> Result<()>;
+
+    /// Removes a folder or a subvolume with everything in it.
+    fn remove(&mut self, path: &str) -> Result<()>;
+
+    /// Renames; all that was written to the file system of `to` before is durable first.
+    fn rename_durably(&mut self, from: &str, to: &str) -> Result<()>;
+
+    /// Puts a whole file in place, durably.
+    fn write_file(&mut self, path: &str, text: &str) -> Result<()>;
+
+    /// Puts a symbolic link in place, durably.
+    fn link(&mut self, path: &str, target: &str) -> Result<()>;
+
+    /// Makes the SSH host keys that are missing, durably.
+    fn make_host_keys(&mut self) -> Result<()>;
+
+    /// Makes systemd read its units anew and starts these.
+    fn start_units(&mut self, units: &[String]) -> Result<()>;
+
+    /// Writes the journal of the file system at `path` back, so that GRUB, which
+    /// replays no journal, sees what was written.
+    fn settle(&mut self, path: &str) -> Result<()>;
+
+    /// Puts a file into the top folder of the disk's HEARTH partition, durably.
+    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Removes a file from there, durably.
+    fn remove_hearth_file(&mut self, disk: &str, name: &str) -> Result<()>;
+
+    /// Starts the machine again.
+    fn restart(&mut self) -> Result<()>;
+}

@@ -1,0 +1,348 @@
+//! The machine itself: the only code of adoption that changes anything.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use uuid::Uuid;
+
+use super::machine::{Dev, Machine, Place};
+use crate::durable;
+use crate::exit::{Exit, Kind as _};
+use crate::facts::{Content, Facts, gather};
+use crate::layout::Part;
+use crate::run::Cmd;
+use crate::units::Bytes;
+
+/// Where HEARTH is mounted while a file on it is read or written.
+const HEARTH_DIR: &str = "/run/hearth/answers";
+
+/// This machine.
+#[derive(Debug, Default)]
+pub struct Real;
+
+impl Machine for Real {
+    fn facts(&self) -> Result<Facts> {
+        // Without udev's answers lsblk would miss what has just appeared.
+        Cmd::new("waiting for devices", "udevadm").args(["settle", "--timeout=30"]).run()?;
+        gather()
+    }
+
+    fn read(&self, dev: &Dev, offset: Bytes, len: usize) -> Result<Vec<u8>> {
+        let path = dev.path();
+        let file = File::open(&path).with_context(|| format!("opening {path}"))?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, offset.0).with_context(|| format!("reading {path} at {}", offset.0))?;
+        Ok(bytes)
+    }
+
+    fn probe(&self, dev: &Dev, offset: Bytes, len: Bytes) -> Result<Option<Content>> {
+        probe(&dev.path(), offset, len)
+    }
+
+    fn places(&self, disk: &str) -> Result<BTreeMap<u32, Place>> {
+        let mut out = BTreeMap::new();
+        let dir = PathBuf::from("/sys/class/block").join(disk);
+        for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
+            let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
+            let value = |name: &str| -> Option<u64> { fs::read_to_string(path.join(name)).ok()?.trim().parse().ok() };
+            let number = value("partition").and_then(|number| u32::try_from(number).ok());
+            if let (Some(number), Some(start), Some(size)) = (number, value("start"), value("size")) {
+                // sysfs counts 512-byte units on every disk.
+                out.insert(number, Place { start: Bytes(start * 512), size: Bytes(size * 512) });
+            }
+        }
+        Ok(out)
+    }
+
+    fn random_id(&self) -> Result<Uuid> {
+        let path = "/proc/sys/kernel/random/uuid";
+        let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+        Uuid::parse_str(text.trim()).with_context(|| format!("reading {path}"))
+    }
+
+    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        let _hearth = Hearth::mount(disk, false)?;
+        match fs::read(Hearth::file(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {name} on HEARTH")),
+        }
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        Path::new(path).symlink_metadata().is_ok()
+    }
+
+    fn is_mounted(&self, path: &str) -> Result<bool> {
+        is_mounted(path)
+    }
+
+    fn say(&mut self, line: &str) {
+        println!("{line}");
+        for console in consoles() {
+            // A console that cannot be written to is nobody's screen.
+            if let Ok(mut tty) = OpenOptions::new().write(true).open(&console) {
+                let _ = tty.write_all(format!("{line}\r\n").as_bytes());
+            }
+        }
+    }
+
+    fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()> {
+        let path = dev.path();
+        let file = OpenOptions::new().write(true).open(&path).with_context(|| format!("opening {path} for writing"))?;
+        let _lock = claim(&dev.disk)?;
+        file.write_all_at(bytes, offset.0).with_context(|| format!("writing {path} at {}", offset.0))
+    }
+
+    fn flush(&mut self, dev: &Dev) -> Result<()> {
+        durable::flush_device(&dev.path())
+    }
+
+    fn take_table(&mut self, disk: &str) -> Result<()> {
+        let dev = Dev::disk(disk);
+        // Not BLKRRPART: it refuses while root is mounted. partx tells the kernel each change alone.
+        Cmd::new("telling the kernel about the partitions", "partx").args(["--update", &dev.path()]).run()?;
+        tell_udev(disk)
+    }
+
+    fn grow_root(&mut self, dev: &Dev) -> Result<()> {
+        Cmd::new("growing the system's file system", "resize2fs").arg(dev.path()).run()?;
+        durable::flush_device(&dev.path())
+    }
+
+    fn name_root(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        // While it is mounted tune2fs asks the kernel to do it, which keeps the superblock's copies alike.
+        let set = Cmd::new("giving the system's file system its id", "tune2fs");
+        set.args(["-U", &id.to_string(), &dev.path()]).run()?;
+        durable::checkpoint("/")
+    }
+
+    fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        let make = Cmd::new("making the file system for data", "mkfs.btrfs");
+        make.args(["--quiet", "--force", "--label", crate::layout::DATA_LABEL, "--uuid", &id.to_string(), &dev.path()])
+            .run()?;
+        durable::flush_device(&dev.path())?;
+        tell_udev(&dev.disk)
+    }
+
+    fn mount(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        if is_mounted(path)? {
+            return Ok(());
+        }
+        fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+        Cmd::new("mounting data", "mount").args(["-t", "btrfs", "-o", "noatime", &dev.path(), path]).run()
+    }
+
+    fn make_subvolume(&mut self, path: &str) -> Result<()> {
+        Cmd::new("making a subvolume", "btrfs").args(["subvolume", "create", path]).run()?;
+        set_mode(path, 0o755)
+    }
+
+    fn make_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+        fs::create_dir(path).with_context(|| format!("making {path}"))?;
+        set_mode(path, mode)
+    }
+
+    fn copy_into(&mut self, from: &str, to: &str) -> Result<()> {
+        let copy = Cmd::new(format!("copying {from}"), "cp");
+        copy.args(["--archive", "--one-file-system", "--no-target-directory", from, to]).run()
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        let subvolume = Cmd::new("looking at a subvolume", "btrfs").args(["subvolume", "show", path]).succeeds()?;
+        if subvolume {
+            return Cmd::new("removing a half-made subvolume", "btrfs").args(["subvolume", "delete", path]).run();
+        }
+        fs::remove_dir_all(path).with_context(|| format!("removing {path}"))
+    }
+
+    fn rename_durably(&mut self, from: &str, to: &str) -> Result<()> {
+        let parent = Path::new(to).parent().unwrap_or(Path::new("/"));
+        durable::sync_file_system(parent)?;
+        fs::rename(from, to).with_context(|| format!("renaming {from} to {to}"))?;
+        durable::sync_file_system(parent)
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> Result<()> {
+        durable::write(Path::new(path), text.as_bytes())
+    }
+
+    fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        let path = Path::new(path);
+        if fs::read_link(path).is_ok_and(|now| now == Path::new(target)) {
+            return Ok(());
+        }
+        let parent = path.parent().context("a link at the top")?;
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+        let made = match symlink(target, path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path).and_then(|()| symlink(target, path))
+            }
+            other => other,
+        };
+        made.with_context(|| format!("linking {}", path.display()))?;
+        durable::sync_dir(parent)
+    }
+
+    fn make_host_keys(&mut self) -> Result<()> {
+        Cmd::new("making the SSH host keys", "ssh-keygen").arg("-A").run()?;
+        durable::sync_file_system(Path::new("/etc/ssh"))
+    }
+
+    fn start_units(&mut self, units: &[String]) -> Result<()> {
+        Cmd::new("reading the new units", "systemctl").arg("daemon-reload").run()?;
+        Cmd::new("mounting data", "systemctl").arg("start").args(units).run()
+    }
+
+    fn settle(&mut self, path: &str) -> Result<()> {
+        durable::checkpoint(path)
+    }
+
+    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let hearth = Hearth::mount(disk, true)?;
+        durable::write(&Hearth::file(name), bytes)?;
+        let back = fs::read(Hearth::file(name)).with_context(|| format!("reading {name} on HEARTH back"))?;
+        ensure!(back == bytes, "HEARTH does not give back what was written to it");
+        hearth.unmount()
+    }
+
+    fn remove_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
+        let hearth = Hearth::mount(disk, true)?;
+        match fs::remove_file(Hearth::file(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {name} on HEARTH"));
+            }
+            _ => {}
+        }
+        hearth.unmount()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        Cmd::new("restarting", "systemctl").arg("reboot").run()
+    }
+}
+
+/// What libblkid recognises at `offset` of the device at `path`.
+fn probe(path: &str, offset: Bytes, len: Bytes) -> Result<Option<Content>> {
+    let place = [format!("--offset={}", offset.0), format!("--size={}", len.0)];
+    let ask =
+        Cmd::new(format!("looking at {path}"), "blkid").args(["--probe", "--output", "export"]).args(place).arg(path);
+    let (status, said) = ask.answer()?;
+    match status {
+        Some(0) => Ok(recognised(&said)),
+        // 2: nothing is recognised.
+        Some(2) => Ok(None),
+        // 8: several signatures, which is certainly not nothing.
+        Some(8) => Ok(Some(Content { kind: "several signatures at once".to_owned(), label: None, id: None })),
+        _ => Err(anyhow::anyhow!("blkid could not look at {path} at {}", offset.0)).kind(Exit::Io),
+    }
+}
+
+/// Reads `blkid --output export`.
+fn recognised(said: &str) -> Option<Content> {
+    let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned));
+    let kind = value("TYPE").or_else(|| value("PTTYPE").map(|kind| format!("a {kind} partition table")))?;
+    Some(Content { kind, label: value("LABEL"), id: value("UUID") })
+}
+
+/// Keeps udev from looking at a disk while it is written to.
+fn claim(disk: &str) -> Result<Flock<File>> {
+    let path = Dev::disk(disk).path();
+    let file = File::open(&path).with_context(|| format!("opening {path}"))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).with_context(|| format!("locking {path}"))
+}
+
+/// Has udev look at the disk and its partitions again, and waits for it.
+fn tell_udev(disk: &str) -> Result<()> {
+    let name = format!("/sys/class/block/{disk}");
+    let mut devices = vec![name.clone()];
+    for entry in fs::read_dir(&name).with_context(|| format!("reading {name}"))?.flatten() {
+        if entry.path().join("partition").exists() {
+            devices.push(entry.path().to_string_lossy().into_owned());
+        }
+    }
+    Cmd::new("telling udev", "udevadm").args(["trigger", "--action=change", "--settle"]).args(devices).run()
+}
+
+fn is_mounted(path: &str) -> Result<bool> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    Ok(text.lines().any(|line| line.split(' ').nth(4) == Some(path)))
+}
+
+fn set_mode(path: &str, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {path}"))
+}
+
+/// The device nodes of every console the kernel writes to.
+pub(super) fn consoles() -> Vec<String> {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    active.split_whitespace().map(|name| format!("/dev/{name}")).collect()
+}
+
+/// HEARTH, mounted for as long as a file on it is needed.
+struct Hearth {
+    dev: Dev,
+    mounted: bool,
+}
+
+impl Hearth {
+    fn mount(disk: &str, writable: bool) -> Result<Self> {
+        let dev = Dev::part(disk, Part::Hearth.number());
+        fs::create_dir_all(HEARTH_DIR).with_context(|| format!("making {HEARTH_DIR}"))?;
+        let access = if writable { "rw" } else { "ro" };
+        let options = format!("{access},nosuid,nodev,noexec,umask=0077");
+        Cmd::new("mounting HEARTH", "mount").args(["-t", "vfat", "-o", &options, &dev.path(), HEARTH_DIR]).run()?;
+        Ok(Self { dev, mounted: true })
+    }
+
+    fn file(name: &str) -> PathBuf {
+        Path::new(HEARTH_DIR).join(name)
+    }
+
+    /// Unmounts, and makes everything durable.
+    fn unmount(mut self) -> Result<()> {
+        self.mounted = false;
+        Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR).run()?;
+        durable::flush_device(&self.dev.path())
+    }
+}
+
+impl Drop for Hearth {
+    fn drop(&mut self) {
+        if self.mounted {
+            // The first error is the one to tell; /run is gone at the next start anyway.
+            let _ = Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR).run();
+        }
+    }
+}
+
+/// Held while somebody is asked: two consoles must not approve two plans.
+pub(super) fn only_one() -> Result<Option<Flock<OwnedFd>>> {
+    let path = "/run/hearth/adopt.lock";
+    fs::create_dir_all("/run/hearth").context("making /run/hearth")?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = OwnedFd::from(file.with_context(|| format!("opening {path}"))?);
+    Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blkid_says() {
+        let said =
+            "DEVNAME=/dev/sda\nUUID=ba15a2fc-eafe-4058-932f-c317a13ae574\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n";
+        let content = recognised(said).unwrap();
+        assert_eq!((content.kind.as_str(), content.label), ("ext4", None));
+        assert_eq!(content.id.as_deref(), Some("ba15a2fc-eafe-4058-932f-c317a13ae574"));
+        assert_eq!(recognised("DEVNAME=/dev/sda\nPTTYPE=dos\n").unwrap().kind, "a dos partition table");
+        assert_eq!(recognised("DEVNAME=/dev/sda\nPART_ENTRY_UUID=1\n"), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The dry run: looks at the real machine, and writes down what would be done to it.
+//! What was "written" is remembered, so that the steps that follow find it there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use super::machine::{Dev, Machine, Place};
+use super::table::Table;
+use crate::facts::{Content, Facts};
+use crate::layout::Part;
+use crate::units::Bytes;
+
+/// A machine on which nothing happens.
+#[derive(Debug)]
+pub struct Recording<'a, M> {
+    real: &'a M,
+    /// What would have been done, in order, for people.
+    pub effects: Vec<String>,
+    bytes: BTreeMap<Dev, Vec<(u64, Vec<u8>)>>,
+    places: Option<BTreeMap<u32, Place>>,
+    ids: BTreeMap<Dev, Uuid>,
+    paths: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    hearth: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+impl<'a, M: Machine> Recording<'a, M> {
+    /// Records on top of `real`, which is only looked at.
+    pub fn new(real: &'a M) -> Self {
+        Self {
+            real,
+            effects: Vec::new(),
+            bytes: BTreeMap::new(),
+            places: None,
+            ids: BTreeMap::new(),
+            paths: BTreeSet::new(),
+            mounts: BTreeSet::new(),
+            hearth: BTreeMap::new(),
+        }
+    }
+
+    fn note(&mut self, effect: String) {
+        self.effects.push(effect);
+    }
+
+    /// A partition that does not exist yet, as the part of the disk where it would be.
+    fn underneath(&self, dev: &Dev) -> Result<(Dev, u64)> {
+        let Some(number) = dev.part else { return Ok((dev.clone(), 0)) };
+        if self.real.places(&dev.disk)?.contains_key(&number) {
+            return Ok((dev.clone(), 0));
+        }
+        let start = self.places.as_ref().and_then(|places| places.get(&number)).map_or(0, |place| place.start.0);
+        Ok((Dev::disk(&dev.disk), start))
+    }
+}
+
+impl<M: Machine> Machine for Recording<'_, M> {
+    fn facts(&self) -> Result<Facts> {
+        self.real.facts()
+    }
+
+    fn read(&self, dev: &Dev, offset: Bytes, len: usize) -> Result<Vec<u8>> {
+        let (under, start) = self.underneath(dev)?;
+        let mut bytes = self.real.read(&under, Bytes(start + offset.0), len)?;
+        for (at, written) in self.bytes.get(dev).into_iter().flatten() {
+            for (i, byte) in written.iter().enumerate() {
+                let place = (at + i as u64).checked_sub(offset.0).and_then(|place| usize::try_from(place).ok());
+                if let Some(slot) = place.and_then(|place| bytes.get_mut(place)) {
+                    *slot = *byte;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn probe(&self, dev: &Dev, offset: Bytes, len: Bytes) -> Result<Option<Content>> {
+        if let Some(id) = self.ids.get(dev) {
+            return Ok(Some(Content { kind: "made here".to_owned(), label: None, id: Some(id.to_string()) }));
+        }
+        let (under, start) = self.underneath(dev)?;
+        self.real.probe(&under, Bytes(start + offset.0), len)
+    }
+
+    fn places(&self, disk: &str) -> Result<BTreeMap<u32, Place>> {
+        self.places.clone().map_or_else(|| self.real.places(disk), Ok)
+    }
+
+    fn random_id(&self) -> Result<Uuid> {
+        self.real.random_id()
+    }
+
+    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        self.hearth.get(name).cloned().map_or_else(|| self.real.hearth_file(disk, name), Ok)
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.paths.contains(path) || self.real.exists(path)
+    }
+
+    fn is_mounted(&self, path: &str) -> Result<bool> {
+        Ok(self.mounts.contains(path) || self.real.is_mounted(path)?)
+    }
+
+    fn say(&mut self, _: &str) {}
+
+    fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()> {
+        self.note(format!("write {} bytes to {} at {}, and flush", bytes.len(), dev.path(), offset.0));
+        self.bytes.entry(dev.clone()).or_default().push((offset.0, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &Dev) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_table(&mut self, disk: &str) -> Result<()> {
+        self.note(format!("make the kernel take the new partitions of /dev/{disk}"));
+        let facts = self.real.facts()?;
+        if let Some(found) = facts.disks.iter().find(|found| found.name == disk) {
+            let table = Table::read(self, disk, found.size, found.logical_sector)?;
+            let size = table.sector_size;
+            let place = |entry: &super::table::Entry| Place { start: entry.offset(size), size: entry.size(size) };
+            self.places = Some(table.entries.iter().map(|entry| (entry.number, place(entry))).collect());
+        }
+        Ok(())
+    }
+
+    fn grow_root(&mut self, dev: &Dev) -> Result<()> {
+        self.note(format!("grow the file system in {} to fill it", dev.path()));
+        Ok(())
+    }
+
+    fn name_root(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        self.note(format!("give the file system in {} the id {id}", dev.path()));
+        Ok(())
+    }
+
+    fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        self.note(format!("make a btrfs with the id {id} in {}", dev.path()));
+        self.ids.insert(dev.clone(), id);
+        Ok(())
+    }
+
+    fn mount(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        self.note(format!("mount {} at {path}", dev.path()));
+        self.mounts.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn make_subvolume(&mut self, path: &str) -> Result<()> {
+        self.note(format!("make the subvolume {path}"));
+        self.paths.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn make_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+        self.note(format!("make the folder {path}, mode {mode:o}"));
+        self.paths.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn copy_into(&mut self, from: &str, to: &str) -> Result<()> {
+        self.note(format!("copy {from} to {to}"));
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        self.note(format!("remove {path}"));
+        Ok(())
+    }
+
+    fn rename_durably(&mut self, from: &str, to: &str) -> Result<()> {
+        self.note(format!("rename {from} to {to}"));
+        self.paths.insert(to.to_owned());
+        Ok(())
+    }
+
+    fn write_file(&mut self, path: &str, _: &str) -> Result<()> {
+        self.note(format!("write {path}"));
+        self.paths.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        self.note(format!("link {path} to {target}"));
+        Ok(())
+    }
+
+    fn make_host_keys(&mut self) -> Result<()> {
+        self.note("make the SSH host keys that are missing".to_owned());
+        Ok(())
+    }
+
+    fn start_units(&mut self, units: &[String]) -> Result<()> {
+        self.note(format!("start {}", units.join(" ")));
+        self.mounts.extend(super::storage::BINDS.iter().map(|bind| bind.target.to_owned()));
+        Ok(())
+    }
+
+    fn settle(&mut self, path: &str) -> Result<()> {
+        self.note(format!("write back the journal of {path}"));
+        Ok(())
+    }
+
+    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        self.note(format!("write {name} to HEARTH ({})", Dev::part(disk, Part::Hearth.number()).path()));
+        self.hearth.insert(name.to_owned(), Some(bytes.to_vec()));
+        Ok(())
+    }
+
+    fn remove_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+        self.note(format!("remove {name} from HEARTH"));
+        self.hearth.insert(name.to_owned(), None);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.note("restart".to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Writes that are still there after a power cut, and where GRUB looks for them.
+//!
+//! `fsync` makes a file last by writing it to ext4's journal. GRUB, and a mount with
+//! `noload`, do not read the journal: to them the file does not exist before the journal
+//! has been written back. [`checkpoint`] has that done.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// Replaces `path` with `bytes`: after a power cut it is the old file or the new one.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().context("a file needs a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let mut name = path.file_name().context("a file needs a name")?.to_owned();
+    name.push(".new");
+    let fresh = parent.join(name);
+    let mut file = File::create(&fresh).with_context(|| format!("making {}", fresh.display()))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", fresh.display()))?;
+    fs::rename(&fresh, path).with_context(|| format!("renaming {} to {}", fresh.display(), path.display()))?;
+    sync_dir(parent)
+}
+
+/// Makes renames, links and removals in a folder last.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    let dir = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    dir.sync_all().with_context(|| format!("writing {} to disk", path.display()))
+}
+
+/// Makes everything on the file system of `path` last.
+pub fn sync_file_system(path: &Path) -> Result<()> {
+    let dir = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    nix::unistd::syncfs(&dir).with_context(|| format!("writing the file system of {} to disk", path.display()))
+}
+
+/// Makes everything that was written to a device last, its own cache included.
+pub fn flush_device(path: &str) -> Result<()> {
+    let device = OpenOptions::new().write(true).open(path).with_context(|| format!("opening {path}"))?;
+    device.sync_all().with_context(|| format!("flushing {path}"))
+}
+
+/// Makes everything on the file system of `path` last and, on ext4, moves it from the
+/// journal to its place, where readers that know no journal find it.
+pub fn checkpoint(path: &str) -> Result<()> {
+    let dir = File::open(path).with_context(|| format!("opening {path}"))?;
+    nix::unistd::syncfs(&dir).with_context(|| format!("writing the file system of {path} to disk"))?;
+    match ioctl::checkpoint(&dir) {
+        // Not ext4, or no journal: nothing is hidden there.
+        Ok(()) | Err(nix::errno::Errno::ENOTTY | nix::errno::Errno::EOPNOTSUPP) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("writing back the journal of {path}")),
+    }
+}
+
+/// The one call that the standard library and nix do not offer.
+#[allow(unsafe_code)]
+mod ioctl {
+    use std::fs::File;
+    use std::os::fd::AsRawFd as _;
+
+    // EXT4_IOC_CHECKPOINT (fs/ext4/ext4.h), since Linux 5.14.
+    nix::ioctl_write_ptr!(ext4_checkpoint, b'f', 43, u32);
+
+    /// Writes the journal of the ext4 that `dir` lies on back.
+    pub(super) fn checkpoint(dir: &File) -> nix::Result<()> {
+        // SAFETY: the descriptor is open as long as `dir` is borrowed, and the kernel reads
+        // one u32 of flags (none) through a pointer that is valid during the call.
+        unsafe { ext4_checkpoint(dir.as_raw_fd(), &raw const FLAGS) }.map(drop)
+    }
+
+    /// No flags: write back, do not also erase the journal.
+    static FLAGS: u32 = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/file");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_checkpoint_is_harmless_where_there_is_no_journal() {
+        checkpoint("/proc").unwrap();
+        let error = checkpoint("/no/such/place").unwrap_err().to_string();
+        assert_eq!(error, "opening /no/such/place");
+    }
+}
