@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::Console;
-use hearth::{adopt, facts, page, run};
+use hearth::{adopt, bootchain, facts, page, run};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Head(HeadArgs),
     /// Run from this disk: grow the system, make data, start normally from then on.
     AdoptDisk(AdoptArgs),
+    /// Keep the boot loaders on the disk in step with their packages.
+    BootChain(BootChainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +52,24 @@ struct HeadArgs {
     /// Keep them in a file that logins show, and have waiting logins show it.
     #[arg(long)]
     publish: bool,
+}
+
+#[derive(Debug, Args)]
+struct BootChainArgs {
+    #[command(subcommand)]
+    action: BootChainAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum BootChainAction {
+    /// Bring the EFI system partition and the BIOS core up to date; what is equal is not written.
+    Renew {
+        /// Tell what would be written; write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write new kernels through to where GRUB reads them.
+    Settle,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +97,11 @@ fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<()> {
     match command {
+        Command::BootChain(BootChainArgs { action: BootChainAction::Renew { dry_run } }) => {
+            print!("{}", bootchain::renew::renew(dry_run)?);
+            Ok(())
+        }
+        Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
         Command::Facts(args) => show_facts(&args),
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
