@@ -20,7 +20,7 @@ pub use disk::{Backend, Bus, Disk, Refusal};
 pub use target::{FirmwareFiles, Target};
 
 /// How the machine starts its operating system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Firmware {
     /// UEFI without Secure Boot.
     #[default]
@@ -80,6 +80,8 @@ pub enum Serial {
     Socket(PathBuf),
     /// The terminal QEMU was started on; Ctrl-A X ends QEMU, Ctrl-C goes to the guest.
     Terminal,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// Where the picture goes.

@@ -21,8 +21,9 @@ use crate::vm::Builder;
 /// The variable that names the raw image under test.
 pub const IMAGE: &str = "HEARTH_TEST_IMAGE";
 
-/// Under TCG everything takes several times as long, and machines are shared.
-const PATIENCE: u32 = 5;
+/// Under TCG everything takes several times as long, and computers are shared: a
+/// boot of half a minute was seen to take six.
+const PATIENCE: u32 = 10;
 
 /// The surroundings of one test.
 #[derive(Debug)]

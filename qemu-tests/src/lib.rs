@@ -6,6 +6,7 @@
 //! any host runs the same.
 
 pub mod agent;
+pub mod appliance;
 pub mod cleanup;
 mod drive;
 pub mod http;

@@ -88,6 +88,7 @@ impl Args {
                     self.pair("-serial", format!("chardev:tty{number}"));
                 }
                 Serial::Terminal => self.pair("-serial", "mon:stdio"),
+                Serial::Nowhere => self.pair("-serial", "null"),
             }
         }
         if !machine.ports.is_empty() {

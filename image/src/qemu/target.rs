@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use hearth::exit::{Exit, Kind as _};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::Firmware;
+use crate::tomlfile;
 
 /// What a target's virtual machine is made of.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,15 +45,14 @@ pub struct FirmwareFiles {
 }
 
 impl Target {
-    /// Reads `path`.
+    /// Reads a `qemu.toml`; unknown keys are refused.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in {}", path.display())).kind(Exit::Input)
+        tomlfile::read(path)
     }
 
-    /// Reads the text of a `qemu.toml`; unknown keys are refused.
-    pub fn parse(text: &str) -> Result<Self> {
-        Ok(toml::from_str(text)?)
+    /// Reads the text of a `qemu.toml` that is called `name` in errors.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
+        tomlfile::parse(text, name)
     }
 
     /// The files of `firmware`; none for BIOS, which QEMU brings along.
@@ -74,14 +73,14 @@ mod tests {
 
     #[test]
     fn the_shipped_file_is_read() {
-        let target = Target::parse(AMD64).unwrap();
+        let target = Target::parse(AMD64, "qemu.toml").unwrap();
         assert!(target.files(Firmware::Bios).is_none());
         assert_ne!(target.files(Firmware::Uefi), target.files(Firmware::SecureBoot));
     }
 
     #[test]
     fn a_mistyped_key_is_refused_by_name() {
-        let error = Target::parse(&AMD64.replace("cpus", "cpu")).unwrap_err().to_string();
-        assert!(error.contains("unknown field `cpu`"), "{error}");
+        let error = Target::parse(&AMD64.replace("cpus", "cpu"), "qemu.toml").unwrap_err().to_string();
+        assert!(error.contains("unknown field `cpu`") && error.contains("did you mean `cpus`?"), "{error}");
     }
 }

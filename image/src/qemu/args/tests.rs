@@ -8,7 +8,7 @@ use super::*;
 use crate::qemu::{Backend, Bus, Disk};
 
 fn target() -> Target {
-    Target::parse(include_str!("../../../../firmware/amd64/qemu.toml")).unwrap()
+    Target::parse(include_str!("../../../../firmware/amd64/qemu.toml"), "qemu.toml").unwrap()
 }
 
 fn machine(firmware: Firmware) -> Machine {
