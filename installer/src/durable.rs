@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use nix::errno::Errno;
 
 /// Replaces `path` with `bytes`: after a power cut it is the old file or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -47,8 +48,8 @@ pub fn checkpoint(path: &str) -> Result<()> {
     let dir = File::open(path).with_context(|| format!("opening {path}"))?;
     nix::unistd::syncfs(&dir).with_context(|| format!("writing the file system of {path} to disk"))?;
     match ioctl::checkpoint(&dir) {
-        // Not ext4, or no journal: nothing is hidden there.
-        Ok(()) | Err(nix::errno::Errno::ENOTTY | nix::errno::Errno::EOPNOTSUPP) => Ok(()),
+        // Not ext4 (ENOTTY, EOPNOTSUPP), or no journal (ENODEV): nothing is hidden there.
+        Ok(()) | Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::ENODEV) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("writing back the journal of {path}")),
     }
 }

@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::approve::Approved;
 use super::fat;
-use super::machine::{Dev, Machine};
+use super::machine::{Dev, Machine, Place};
 use super::plan::AdoptPlan;
 use super::storage::{self, BINDS, INSIDE, SUBVOLUMES};
-use super::table::Table;
+use super::table::{Entry, Table};
 use crate::exit::{Exit, Kind as _, mark};
 use crate::facts::{Disk, Facts};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part};
@@ -161,22 +161,23 @@ fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {
 }
 
 fn tell_kernel(machine: &mut impl Machine, job: &Job) -> Result<Did> {
-    if kernel_agrees(machine, job)? {
+    let differ = kernel_differs(machine, job)?;
+    if differ.is_empty() {
         return Ok(Did::Nothing);
     }
-    machine.take_table(&job.disk)?;
-    ensure!(kernel_agrees(machine, job)?, "the kernel did not take the new partitions of {}", job.disk);
+    machine.take_table(&job.disk, &differ)?;
+    let differ = kernel_differs(machine, job)?;
+    ensure!(differ.is_empty(), "the kernel did not take the partitions {differ:?} of {} from the new table", job.disk);
     Ok(Did::Work)
 }
 
-fn kernel_agrees(machine: &impl Machine, job: &Job) -> Result<bool> {
+/// The numbers of the partitions that the kernel does not have as planned.
+fn kernel_differs(machine: &impl Machine, job: &Job) -> Result<Vec<u32>> {
     let places = machine.places(&job.disk)?;
     let sector = job.plan.disk.sector;
-    Ok(job.plan.table.entries.iter().all(|entry| {
-        places
-            .get(&entry.number)
-            .is_some_and(|place| place.start == entry.offset(sector) && place.size == entry.size(sector))
-    }))
+    let planned = |entry: &Entry| Place { start: entry.offset(sector), size: entry.size(sector) };
+    let differ = job.plan.table.entries.iter().filter(|entry| places.get(&entry.number) != Some(&planned(entry)));
+    Ok(differ.map(|entry| entry.number).collect())
 }
 
 fn grow(machine: &mut impl Machine, job: &Job) -> Result<Did> {
@@ -258,7 +259,8 @@ fn fill_data(machine: &mut impl Machine, _: &Job) -> Result<Did> {
         if machine.exists(&partial) {
             machine.remove(&partial)?;
         }
-        machine.make_subvolume(&partial)?;
+        let whole_bind = BINDS.iter().find(|bind| bind.source == subvolume);
+        machine.make_subvolume(&partial, whole_bind.map_or(0o755, |bind| bind.mode))?;
         for bind in BINDS {
             let inside = match bind.source.strip_prefix(subvolume) {
                 Some("") => partial.clone(),

@@ -343,9 +343,10 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn take_table(&mut self, _: &str) -> Result<()> {
+    fn take_table(&mut self, _: &str, numbers: &[u32]) -> Result<()> {
         self.effect()?;
-        self.places = self.kernel_places();
+        let all = self.kernel_places();
+        self.places.extend(numbers.iter().map(|number| (*number, all[number])));
         Ok(())
     }
 
@@ -387,7 +388,7 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn make_subvolume(&mut self, path: &str) -> Result<()> {
+    fn make_subvolume(&mut self, path: &str, _: u32) -> Result<()> {
         self.effect()?;
         ensure!(self.data()?.paths.insert(path.to_owned()), "{path} exists");
         Ok(())

@@ -86,8 +86,8 @@ pub trait Machine {
     /// Makes all writes to a device durable.
     fn flush(&mut self, dev: &Dev) -> Result<()>;
 
-    /// Makes the kernel take the partitions that the disk's table has, though root is mounted.
-    fn take_table(&mut self, disk: &str) -> Result<()>;
+    /// Makes the kernel take these partitions as the disk's table has them, though root is mounted.
+    fn take_table(&mut self, disk: &str, numbers: &[u32]) -> Result<()>;
 
     /// Lets the mounted ext4 in `dev` fill its partition.
     fn grow_root(&mut self, dev: &Dev) -> Result<()>;
@@ -101,8 +101,8 @@ pub trait Machine {
     /// Mounts `dev` at `path`; an error if that cannot be done.
     fn mount(&mut self, dev: &Dev, path: &str) -> Result<()>;
 
-    /// Makes a btrfs subvolume.
-    fn make_subvolume(&mut self, path: &str) -> Result<()>;
+    /// Makes a btrfs subvolume with `mode`.
+    fn make_subvolume(&mut self, path: &str, mode: u32) -> Result<()>;
 
     /// Makes a folder with `mode`; its parent exists.
     fn make_dir(&mut self, path: &str, mode: u32) -> Result<()>;

@@ -104,10 +104,14 @@ impl Machine for Real {
         durable::flush_device(&dev.path())
     }
 
-    fn take_table(&mut self, disk: &str) -> Result<()> {
+    fn take_table(&mut self, disk: &str, numbers: &[u32]) -> Result<()> {
         let dev = Dev::disk(disk);
-        // Not BLKRRPART: it refuses while root is mounted. partx tells the kernel each change alone.
-        Cmd::new("telling the kernel about the partitions", "partx").args(["--update", &dev.path()]).run()?;
+        for number in numbers {
+            // Not BLKRRPART: it refuses while root is mounted. And each number alone: asked for
+            // all of them, partx stops at the first that is free, and 5 is on small disks.
+            let tell = Cmd::new(format!("telling the kernel about partition {number}"), "partx");
+            tell.args(["--update", "--nr", &number.to_string(), &dev.path()]).run()?;
+        }
         tell_udev(disk)
     }
 
@@ -139,9 +143,9 @@ impl Machine for Real {
         Cmd::new("mounting data", "mount").args(["-t", "btrfs", "-o", "noatime", &dev.path(), path]).run()
     }
 
-    fn make_subvolume(&mut self, path: &str) -> Result<()> {
+    fn make_subvolume(&mut self, path: &str, mode: u32) -> Result<()> {
         Cmd::new("making a subvolume", "btrfs").args(["subvolume", "create", path]).run()?;
-        set_mode(path, 0o755)
+        set_mode(path, mode)
     }
 
     fn make_dir(&mut self, path: &str, mode: u32) -> Result<()> {

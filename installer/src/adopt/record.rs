@@ -115,8 +115,9 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn take_table(&mut self, disk: &str) -> Result<()> {
-        self.note(format!("make the kernel take the new partitions of /dev/{disk}"));
+    fn take_table(&mut self, disk: &str, numbers: &[u32]) -> Result<()> {
+        let named: Vec<String> = numbers.iter().map(|&number| Dev::part(disk, number).path()).collect();
+        self.note(format!("make the kernel take {} from the new table", named.join(", ")));
         let facts = self.real.facts()?;
         if let Some(found) = facts.disks.iter().find(|found| found.name == disk) {
             let table = Table::read(self, disk, found.size, found.logical_sector)?;
@@ -149,8 +150,8 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn make_subvolume(&mut self, path: &str) -> Result<()> {
-        self.note(format!("make the subvolume {path}"));
+    fn make_subvolume(&mut self, path: &str, mode: u32) -> Result<()> {
+        self.note(format!("make the subvolume {path}, mode {mode:o}"));
         self.paths.insert(path.to_owned());
         Ok(())
     }

@@ -132,7 +132,7 @@ impl Table {
 
     /// True if both copies lie on the disk exactly as [`Table::writes`] would put them.
     pub fn is_on(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<bool> {
-        for write in self.writes(machine, disk, disk_size)? {
+        for write in self.compose(machine, disk, disk_size)?.1 {
             if machine.read(&Dev::disk(disk), write.offset, write.bytes.len())? != write.bytes {
                 return Ok(false);
             }
@@ -143,6 +143,12 @@ impl Table {
     /// What to write, in order, flushing after each. The result is read back in memory
     /// first, from either copy alone.
     pub fn writes(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<Vec<TableWrite>> {
+        let (edges, writes) = self.compose(machine, disk, disk_size)?;
+        edges.prove(self)?;
+        Ok(writes)
+    }
+
+    fn compose(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<(Edges, Vec<TableWrite>)> {
         let sector = u64::from(self.sector_size.0);
         let mut edges = Edges::read(machine, disk, disk_size)?;
         let old_mbr = edges.head[..512].to_vec();
@@ -161,7 +167,6 @@ impl Table {
         gpt.write_into(&mut edges).context("making the partition table")?;
         let header = gpt.header.clone();
         edges.head[..512].copy_from_slice(&protective_mbr(&old_mbr, disk_size, self.sector_size));
-        edges.prove(self, sector)?;
 
         let sector_len = usize::try_from(sector).context("sector size")?;
         let array = ENTRIES * size_of_entry();
@@ -179,7 +184,7 @@ impl Table {
         }
         writes.push(head(sector_len, sector_len));
         writes.push(head(0, 512.max(sector_len)));
-        Ok(writes)
+        Ok((edges, writes))
     }
 }
 
@@ -226,7 +231,7 @@ impl Edges {
     }
 
     /// Reads `table` back: from both copies, then from each alone.
-    fn prove(&self, table: &Table, sector: u64) -> Result<()> {
+    fn prove(&self, table: &Table) -> Result<()> {
         let edges = |head: bool, tail: bool| Self {
             head: if head { self.head.clone() } else { vec![0; self.head.len()] },
             tail: if tail { self.tail.clone() } else { vec![0; self.tail.len()] },
@@ -234,7 +239,8 @@ impl Edges {
             at: 0,
         };
         for (head, tail) in [(true, true), (true, false), (false, true)] {
-            let gpt = GPT::read_from(&mut edges(head, tail), sector).context("reading the new table back")?;
+            let gpt = GPT::read_from(&mut edges(head, tail), u64::from(table.sector_size.0))
+                .context("reading the new table back")?;
             let used = gpt.iter().filter(|(_, entry)| entry.is_used()).count();
             ensure!(used == table.entries.len(), "the new table does not read back as it was planned");
             let header: &GPTHeader = &gpt.header;

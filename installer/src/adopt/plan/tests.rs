@@ -18,6 +18,14 @@ fn refuse(fake: &Fake, change: impl Fn(&mut Facts)) -> Vec<Refusal> {
     plan(&facts, Some(&found)).unwrap_err()
 }
 
+thread_local! {
+    /// A machine in setup mode, and the disk that it runs from.
+    static FRESH: (Facts, Disk) = {
+        let fake = Fake::new(16);
+        (fake.facts().unwrap(), fake.disk())
+    };
+}
+
 proptest! {
     #[test]
     fn partitions_never_overlap_and_stay_on_the_disk(
@@ -26,12 +34,10 @@ proptest! {
         big_sectors in any::<bool>(),
     ) {
         let sector = SectorSize(if big_sectors { 4096 } else { 512 });
-        let fake = Fake::new(16);
-        let mut disk = fake.disk();
+        let (mut facts, mut disk) = FRESH.with(|(facts, disk)| (facts.clone(), disk.clone()));
         disk.size = Bytes::mib(mib) + Bytes(rest * u64::from(sector.0));
         disk.logical_sector = sector;
         let found = Survey { table: Ok(image_table(sector)), leftovers: Vec::new(), drawn: Uuid::nil() };
-        let mut facts = fake.facts().unwrap();
         facts.disks = vec![disk.clone()];
         let plan = plan(&facts, Some(&found)).unwrap();
         let mut end = Sector(0);
@@ -57,8 +63,7 @@ proptest! {
 
     #[test]
     fn what_a_refusal_says_is_needed_is_enough(mib in 1024u64..13 * 1024) {
-        let fake = Fake::new(16);
-        let mut disk = fake.disk();
+        let mut disk = FRESH.with(|(_, disk)| disk.clone());
         disk.size = Bytes::mib(mib);
         match lay_out(&disk, &image_table(SectorSize(512))) {
             Ok(extents) => prop_assert!(extents.last().unwrap().size >= MIN_DATA),
