@@ -17,7 +17,8 @@ pub fn run(mut debugfs: Command, script: &Path, device: &str) -> Result<()> {
         .output()
         .context("starting debugfs")?;
     let said = String::from_utf8_lossy(&out.stderr);
-    let complaints: Vec<&str> = said.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();
+    let complaints: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();
     if out.status.success() && complaints.is_empty() {
         return Ok(());
     }

@@ -77,7 +77,8 @@ fn fetch(agent: &ureq::Agent, store: &Store, package: &Locked, mirrors: &Mirrors
         Archive::Security => &mirrors.security,
     };
     let url = format!("{base}/{}", package.path);
-    let body = download(agent, &url, package).with_context(|| format!("downloading {} {}", package.name, package.version))?;
+    let body =
+        download(agent, &url, package).with_context(|| format!("downloading {} {}", package.name, package.version))?;
     let digest = Digest::of(&body);
     if digest != package.sha256 {
         return Err(anyhow!(

@@ -2,17 +2,34 @@
 //! recipe -> lock -> base -> overlays -> disk. The binary is a thin shell over
 //! this library, which the virtual machine tests use as well.
 
+pub mod base;
+pub mod boot;
+pub mod build;
 pub mod cache;
-pub mod inside;
+pub mod compress;
 pub mod debugfs;
+pub mod disk;
 pub mod fetch;
+pub mod hashing;
+pub mod inside;
 pub mod interrupt;
+pub mod layer;
+pub mod layout;
 pub mod lock;
 pub mod mirrors;
+pub mod outputs;
+pub mod presets;
+pub mod program;
 pub mod progress;
+pub mod qemu;
 pub mod recipe;
 pub mod resolve;
 pub mod sandbox;
+pub mod sbom;
+pub mod sign;
+pub mod sparse;
 pub mod store;
 pub mod tomlfile;
 pub mod tools;
+pub mod treehash;
+pub mod verify;

@@ -1,22 +1,27 @@
 //! `hearth-image`: the workstation's side of Hearth.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use hearth::exit::{Exit, Kind as _};
+use hearth_image::build::{self, Request};
 use hearth_image::cache::Cache;
 use hearth_image::inside::{self, Enter};
-use hearth_image::progress;
+use hearth_image::outputs::Outputs;
+use hearth_image::recipe::Recipe;
 use hearth_image::tools::{ToolSet, Tools};
+use hearth_image::{interrupt, progress, sign, verify};
 
 const PROGRAM: &str = "hearth-image";
 
 /// Builds, checks, boots and flashes the Hearth appliance image
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, max_term_width = 100)]
+#[command(name = PROGRAM, version, max_term_width = 100, after_help = exit_codes())]
 struct Cli {
     /// How to show progress
     #[arg(long, global = true, value_enum, default_value = "auto")]
@@ -30,18 +35,70 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Resolve the packages and write the lock only
+    Lock(BuildArgs),
+    /// Build the image: needs no flags
+    Build(BuildArgs),
+    /// Try an image in a virtual machine
+    Boot(hearth_image::boot::Args),
+    /// Compress the image that was built
+    Compress(OutArgs),
+    /// Describe an image: ids, partitions, packages
+    Inspect(ImageArgs),
+    /// Check an image against its manifest, its sums and its signature
+    Verify(VerifyArgs),
+    /// Make the key pair that signs images
+    Keygen,
+    /// Sign the manifest of the image that was built
+    Sign(OutArgs),
     /// What `hearth-image` runs of itself inside a sandbox
     #[command(subcommand, hide = true)]
     Internal(Internal),
 }
 
+#[derive(Debug, Args)]
+struct BuildArgs {
+    /// The recipe to build [default: recipe.toml of the checkout]
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Build exactly what this lock names
+    #[arg(long)]
+    lock: Option<PathBuf>,
+    /// The folder for the result [default: out/ in the checkout]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct OutArgs {
+    /// The folder that holds the image [default: out/ in the checkout]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ImageArgs {
+    /// The image [default: the one in out/ of the checkout]
+    image: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// The public key that must have signed it [default: your own, if you made one]
+    #[arg(long)]
+    key: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Internal {
+    /// Assembles a root from a tools tree and becomes a program on it
     Enter(EnterArgs),
-    Untar {
-        from: PathBuf,
-        to: PathBuf,
-    },
+    /// Unpacks a tools tree
+    Untar { from: PathBuf, to: PathBuf },
+    /// Makes a base layer
+    Base { spec: PathBuf },
     /// Runs a program out of a tools tree, with the current folder shown inside
     Tool {
         set: ToolSet,
@@ -73,9 +130,92 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     progress::choose(cli.log_format);
     hearth::run::set_verbose(cli.verbose);
+    if !matches!(cli.command, Command::Internal(_)) {
+        interrupt::install(PROGRAM)?;
+    }
     match cli.command {
+        Command::Lock(args) => {
+            println!("{}", build::lock_only(&request(args))?.display());
+            Ok(())
+        }
+        Command::Build(args) => build_image(args),
+        Command::Boot(args) => hearth_image::boot::run(&args),
+        Command::Compress(args) => build::compress(&outputs(args.out)?),
+        Command::Inspect(args) => {
+            print!("{}", verify::inspect(&image(args)?)?);
+            Ok(())
+        }
+        Command::Verify(args) => verify::verify(&image(args.image)?, args.key.as_deref()),
+        Command::Keygen => keygen(),
+        Command::Sign(args) => sign_manifest(&outputs(args.out)?),
         Command::Internal(internal) => run_internal(internal),
     }
+}
+
+fn exit_codes() -> String {
+    let rows = hearth::exit::TABLE.iter().map(|(_, code, meaning)| format!("\n  {code:>3}  {meaning}"));
+    format!("Exit codes:\n    0  done{}", rows.collect::<String>())
+}
+
+fn request(args: BuildArgs) -> Request {
+    Request { recipe: args.recipe, lock: args.lock, out: args.out }
+}
+
+fn outputs(out: Option<PathBuf>) -> Result<Outputs> {
+    let recipe = Recipe::load(None)?;
+    Outputs::new(out.unwrap_or_else(|| recipe.root.join("out")), build::VERSION, recipe.arch())
+}
+
+fn image(args: ImageArgs) -> Result<PathBuf> {
+    match args.image {
+        Some(image) => Ok(image),
+        None => Ok(outputs(None)?.image()),
+    }
+}
+
+fn build_image(args: BuildArgs) -> Result<()> {
+    let outputs = build::run(&request(args))?;
+    let image = outputs.image();
+    let size = std::fs::metadata(&image).with_context(|| format!("opening {}", image.display()))?.len();
+    let size = hearth::units::Bytes(size);
+    println!("\nThe image is ready: {} ({size})", image.display());
+    println!("There are no container images in it: the services will be pulled from the internet.");
+    println!("Next, try it in a virtual machine:  hearth-image boot");
+    Ok(())
+}
+
+/// Reads a passphrase: typed twice on a terminal, or one line of standard input.
+fn passphrase(prompt: &str, twice: bool) -> Result<String> {
+    use std::io::IsTerminal as _;
+    if std::io::stdin().is_terminal() {
+        let asked = dialoguer::Password::new().with_prompt(prompt);
+        let asked =
+            if twice { asked.with_confirmation("Once more", "These differ; again from the start") } else { asked };
+        return asked.interact().context("asking for the passphrase");
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("reading the passphrase from standard input")
+        .kind(Exit::Input)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn keygen() -> Result<()> {
+    let (secret, public) = (sign::secret_key_path()?, sign::public_key_path()?);
+    let passphrase = passphrase("A passphrase for the new key", true)?;
+    sign::make_keys(&secret, &public, &passphrase)?;
+    println!("The secret key is {}: keep a copy of it and its passphrase in a safe place.", secret.display());
+    println!("The public key is {}: give it to whoever checks your images.", public.display());
+    Ok(())
+}
+
+fn sign_manifest(outputs: &Outputs) -> Result<()> {
+    let manifest = outputs.manifest();
+    verify::read_manifest(&manifest)?;
+    let signature = sign::sign(&manifest, &sign::secret_key_path()?, &passphrase("The key's passphrase", false)?)?;
+    println!("{}", signature.display());
+    Ok(())
 }
 
 fn run_internal(command: Internal) -> Result<()> {
@@ -85,13 +225,15 @@ fn run_internal(command: Internal) -> Result<()> {
             inside::enter(&Enter { tree: args.tree, at: args.at, binds, argv: args.argv })
         }
         Internal::Untar { from, to } => inside::untar(&from, &to),
-        Internal::Tool { set, argv } => run_tool(set, &argv),
+        Internal::Base { spec } => inside::base::run(&spec),
+        Internal::Tool { set, argv } => {
+            run_tool(set, &argv, &std::env::current_dir().context("finding the current folder")?)
+        }
     }
 }
 
-fn run_tool(set: ToolSet, argv: &[OsString]) -> Result<()> {
+fn run_tool(set: ToolSet, argv: &[OsString], here: &Path) -> Result<()> {
     let tools = Tools::ensure(&Cache::open()?, set, None)?;
-    let here = std::env::current_dir().context("finding the current folder")?;
     let error = tools.sandbox()?.bind(here).command(&argv[0]).args(&argv[1..]).exec();
     Err(error).context("starting the sandbox")
 }

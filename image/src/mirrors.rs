@@ -35,6 +35,16 @@ impl Mirrors {
         .concat()
     }
 
+    /// The appliance's own sources file, in apt's deb822 format.
+    pub fn deb822(&self, suite: &str, components: &[String]) -> String {
+        let components = components.join(" ");
+        let stanza = |url: &str, suites: &str| {
+            format!("Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: {components}\nSigned-By: {KEYRING}\n")
+        };
+        let main = stanza(&self.debian, &format!("{suite} {suite}-updates"));
+        format!("{main}\n{}", stanza(&self.security, &format!("{suite}-security")))
+    }
+
     /// The mirrors to build from: `chosen`, else the host's, else the default.
     pub fn for_building(cache: &Cache, suite: &str, chosen: Option<Self>) -> Result<Self> {
         if let Some(chosen) = chosen {

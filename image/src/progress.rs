@@ -31,6 +31,15 @@ pub fn choose(format: LogFormat) {
     let _ = FORMAT.set(format);
 }
 
+/// The chosen format as a word for `--log-format`.
+pub fn chosen() -> &'static str {
+    match format() {
+        LogFormat::Auto => "auto",
+        LogFormat::Plain => "plain",
+        LogFormat::Json => "json",
+    }
+}
+
 fn format() -> LogFormat {
     *FORMAT.get().unwrap_or(&LogFormat::Plain)
 }

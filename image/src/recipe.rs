@@ -93,7 +93,10 @@ impl Recipe {
             for profile in &file.firmware_profiles {
                 match target.firmware_profiles.remove(profile) {
                     Some(list) => packages.extend(list),
-                    None => wrong.push(format!("firmware profile `{profile}` is not in {}", found.join("packages.toml").display())),
+                    None => wrong.push(format!(
+                        "firmware profile `{profile}` is not in {}",
+                        found.join("packages.toml").display()
+                    )),
                 }
             }
         }
@@ -171,7 +174,9 @@ fn find() -> Result<PathBuf> {
     here.ancestors()
         .map(|dir| dir.join(FILE))
         .find(|path| path.is_file())
-        .ok_or_else(|| anyhow!("no {FILE} here or above {}: go to the Hearth checkout or give --recipe", here.display()))
+        .ok_or_else(|| {
+            anyhow!("no {FILE} here or above {}: go to the Hearth checkout or give --recipe", here.display())
+        })
         .kind(Exit::Input)
 }
 
@@ -183,7 +188,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             (FILE, recipe),
-            ("firmware/amd64/packages.toml", "boot = [\"grub\"]\nhardware = [\"linux\"]\n[firmware-profiles]\ncommon = [\"fw\"]\n"),
+            (
+                "firmware/amd64/packages.toml",
+                "boot = [\"grub\"]\nhardware = [\"linux\"]\n[firmware-profiles]\ncommon = [\"fw\"]\n",
+            ),
             ("overlays/base/packages.toml", "packages = [\"ufw\"]\n"),
         ] {
             let path = dir.path().join(name);
@@ -205,7 +213,8 @@ mod tests {
 
     #[test]
     fn everything_missing_is_named_at_once() {
-        let bad = GOOD.replace("amd64", "mips").replace("\"base\"", "\"bsae\"") + "mirror = \"http://a.example/debian\"\n";
+        let bad =
+            GOOD.replace("amd64", "mips").replace("\"base\"", "\"bsae\"") + "mirror = \"http://a.example/debian\"\n";
         let dir = checkout(&bad);
         let said = Recipe::load(Some(&dir.path().join(FILE))).unwrap_err().to_string();
         for word in ["target `mips` is missing", "overlay `bsae` is missing", "has base", "belong together"] {

@@ -39,7 +39,10 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
                 anyhow!("the archive cannot be reached and no earlier package list for this recipe is cached: {why}")
             });
             let lock = lock.kind(Exit::Dependency)?;
-            step.done(&format!("the archive cannot be reached; using the {} packages resolved last time", lock.packages.len()));
+            step.done(&format!(
+                "the archive cannot be reached; using the {} packages resolved last time",
+                lock.packages.len()
+            ));
             return Ok(lock);
         }
     }
@@ -49,7 +52,9 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
     for id in chosen {
         let package = found
             .remove(&id)
-            .ok_or_else(|| anyhow!("apt chose {} {} but its index does not describe it; try again", id.name, id.version))
+            .ok_or_else(|| {
+                anyhow!("apt chose {} {} but its index does not describe it; try again", id.name, id.version)
+            })
             .kind(Exit::Dependency)?;
         packages.push(package);
     }
@@ -62,7 +67,13 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
 /// Identifies what a recipe asks the resolver for.
 pub fn wanted(recipe: &Recipe) -> Digest {
     let names: Vec<&str> = recipe.packages.iter().map(String::as_str).collect();
-    Digest::of(format!("{} {} {} {}", recipe.file.suite, recipe.arch(), recipe.file.components.join(","), names.join(" ")))
+    Digest::of(format!(
+        "{} {} {} {}",
+        recipe.file.suite,
+        recipe.arch(),
+        recipe.file.components.join(","),
+        names.join(" ")
+    ))
 }
 
 /// Whether the archives answered.
@@ -117,7 +128,9 @@ impl<'a> Apt<'a> {
             Ok(()) => Ok(Reach::Fresh),
             Err(error) if unreachable(&error.to_string()) => Ok(Reach::Unreachable(error.to_string())),
             Err(error) => Err(error)
-                .context("the archive's package lists are not to be trusted or not complete; nothing was taken from them")
+                .context(
+                    "the archive's package lists are not to be trusted or not complete; nothing was taken from them",
+                )
                 .kind(Exit::Dependency),
         }
     }
@@ -187,7 +200,7 @@ fn parse_simulation(text: &str) -> Vec<PackageId> {
         .filter_map(|line| {
             let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
             let (version, rest) = rest.split_once(' ')?;
-            let arch = rest.rsplit_once('[')?.1.split(']').next()?;
+            let arch = rest.split_once('[')?.1.split(']').next()?;
             let name = name.split_whitespace().next()?.split(':').next()?;
             Some(PackageId { name: name.into(), version: version.into(), arch: arch.into() })
         })
@@ -209,7 +222,8 @@ fn read_index(
             let (size, sha256) = (take("Size").parse(), take("SHA256").parse());
             if let (Ok(size), Ok(sha256)) = (size, sha256) {
                 let (name, version, arch) = (id.name.clone(), id.version.clone(), id.arch.clone());
-                let package = Locked { name, version, arch, archive, path: take("Filename"), size: Bytes(size), sha256 };
+                let package =
+                    Locked { name, version, arch, archive, path: take("Filename"), size: Bytes(size), sha256 };
                 found.entry(id).or_insert(package);
             }
         }

@@ -83,6 +83,13 @@ pub fn internal(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// The error for an inner half that has already said on stderr what went wrong.
+pub fn failed(what: &str, status: std::process::ExitStatus) -> anyhow::Error {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let exit = hearth::exit::TABLE.iter().find(|row| Some(row.1) == code).map_or(Exit::Io, |row| row.0);
+    hearth::exit::mark(anyhow!("{what} failed ({status}); the lines above say why"), exit)
+}
+
 fn namespace_command(new_network: bool) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);

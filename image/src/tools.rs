@@ -57,6 +57,7 @@ impl ToolSet {
                 "kmod",
                 "libarchive13t64",
                 "mtools",
+                "systemd",
                 "zstd",
             ],
             Self::Compiler => &["ca-certificates", "cargo", "gcc", "libc6-dev", "rustc"],

@@ -2,7 +2,7 @@
 //! ext4 file system with its initramfs, and beside it what the boot chain needs.
 //! The work tree lies on a tmpfs that only these processes see.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,10 +16,10 @@ use super::configure::{configure, in_tree};
 use super::dpkgdb::{self, Unpacked};
 use super::normalise::normalise;
 use super::rootfs;
-use super::spec::{BaseFacts, BaseSpec};
+use super::spec::{BaseFacts, BaseSpec, Damaged};
 use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
-use crate::progress;
 use crate::store::Store;
+use crate::{presets, progress};
 
 /// What the disk stage takes from the tree: from, and the name in the output folder.
 const BOOT_FILES: [(&str, &str); 3] = [
@@ -33,8 +33,24 @@ struct Place {
     tools: PathBuf,
 }
 
-/// Does what `spec` says.
-pub fn build(spec: &BaseSpec) -> Result<()> {
+/// Does what the work order at `path` says. A damaged package is named in a file,
+/// so that the outer half can fetch it again.
+pub fn run(path: &Path) -> Result<()> {
+    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let spec: BaseSpec = serde_json::from_slice(&text).context("reading the work order")?;
+    let outcome = build(&spec).inspect_err(|error| {
+        if let Some(Damaged(digest)) = error.downcast_ref() {
+            let _ = fs::write(spec.out.join(crate::base::DAMAGED), digest.to_string());
+        }
+    });
+    if spec.work_dir.is_some() {
+        // The files are of many owners, so only this namespace can remove them.
+        let _ = fs::remove_dir_all(&place(&spec).tree);
+    }
+    outcome
+}
+
+fn build(spec: &BaseSpec) -> Result<()> {
     let place = prepare(spec)?;
     let tree = place.tree.as_path();
     let store = Store::at(&spec.store);
@@ -72,6 +88,9 @@ pub fn build(spec: &BaseSpec) -> Result<()> {
     })?;
     add_initramfs(&place, &kernel, spec)?;
     take_boot_files(tree, &spec.out)?;
+    for dir in presets::UNIT_DIRS {
+        presets::copy_links_and_files(&tree.join(dir), &spec.out.join("units").join(dir))?;
+    }
     let mut paths = rootfs::nodes(&entries);
     paths.insert(format!("/boot/initrd.img-{kernel}"), super::spec::Node::File);
     let facts = BaseFacts { kernel, root_size, paths };
@@ -81,6 +100,10 @@ pub fn build(spec: &BaseSpec) -> Result<()> {
     Ok(())
 }
 
+fn place(spec: &BaseSpec) -> Place {
+    Place { tree: spec.mount_point.join("tree"), tools: spec.mount_point.join("tools") }
+}
+
 fn prepare(spec: &BaseSpec) -> Result<Place> {
     make_private()?;
     match &spec.work_dir {
@@ -88,12 +111,13 @@ fn prepare(spec: &BaseSpec) -> Result<Place> {
         Some(dir) => {
             // What a killed run left there is of owners only this namespace may remove.
             if dir.exists() {
-                fs::remove_dir_all(dir).with_context(|| format!("removing what an earlier run left in {}", dir.display()))?;
+                fs::remove_dir_all(dir)
+                    .with_context(|| format!("removing what an earlier run left in {}", dir.display()))?;
             }
             bind_fresh(dir, &spec.mount_point)?;
         }
     }
-    let place = Place { tree: spec.mount_point.join("tree"), tools: spec.mount_point.join("tools") };
+    let place = place(spec);
     fs::create_dir(&place.tree).context("making the work tree")?;
     fs::create_dir(&place.tools).context("making the tools root")?;
     assemble_root(&spec.tools, &place.tools)?;
@@ -142,7 +166,9 @@ fn kernel_version(tree: &Path) -> Result<String> {
         .collect::<Result<_, _>>()?;
     match (found.pop(), found.is_empty()) {
         (Some(kernel), true) => Ok(kernel),
-        (None, _) => Err(anyhow!("the packages hold no kernel; the target's packages.toml must name one")).kind(Exit::Input),
+        (None, _) => {
+            Err(anyhow!("the packages hold no kernel; the target's packages.toml must name one")).kind(Exit::Input)
+        }
         (Some(_), false) => Err(anyhow!("the packages hold several kernels; an image has one")).kind(Exit::Input),
     }
 }
@@ -186,17 +212,14 @@ fn make_file_system(place: &Place, entries: &[rootfs::Entry], size: Bytes, spec:
     written
 }
 
-/// Adds the initramfs as `update-initramfs -c` would have: the file, and the note that it exists.
+/// Adds the initramfs where `update-initramfs` looks for it.
 fn add_initramfs(place: &Place, kernel: &str, spec: &BaseSpec) -> Result<()> {
-    let script = format!(
-        "write /out/initrd.img /boot/initrd.img-{kernel}\nsif /boot/initrd.img-{kernel} mode 0100644\n\
-         write /out/empty /var/lib/initramfs-tools/{kernel}\nsif /var/lib/initramfs-tools/{kernel} mode 0100644\n"
-    );
-    File::create(spec.out.join("empty")).context("making an empty file")?;
+    let script =
+        format!("write /out/initrd.img /boot/initrd.img-{kernel}\nsif /boot/initrd.img-{kernel} mode 0100644\n");
     fs::write(spec.out.join("debugfs"), script).context("writing debugfs's script")?;
     let command = tool(place, spec, "debugfs");
     crate::debugfs::run(command, Path::new("/out/debugfs"), "/out/root.ext4")?;
-    for name in ["debugfs", "empty", "initrd.img"] {
+    for name in ["debugfs", "initrd.img"] {
         fs::remove_file(spec.out.join(name)).with_context(|| format!("removing {name}"))?;
     }
     Ok(())
@@ -206,7 +229,8 @@ fn take_boot_files(tree: &Path, out: &Path) -> Result<()> {
     let boot = out.join("boot");
     fs::create_dir_all(boot.join("i386-pc")).context("making the folder for boot files")?;
     for (from, name) in BOOT_FILES {
-        fs::copy(tree.join(from), boot.join(name)).with_context(|| format!("taking {from}: is its package in the target's list?"))?;
+        fs::copy(tree.join(from), boot.join(name))
+            .with_context(|| format!("taking {from}: is its package in the target's list?"))?;
     }
     let grub = tree.join("usr/lib/grub/i386-pc");
     for entry in fs::read_dir(&grub).with_context(|| format!("reading {}", grub.display()))? {

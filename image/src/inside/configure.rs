@@ -90,14 +90,17 @@ pub fn configure(tree: &Path, packages: &[Unpacked<'_>], epoch: u64) -> Result<(
 /// dpkg runs a `preinst` before it unpacks; here all is unpacked already, which is
 /// what multistrap does too. One shell runs them all.
 fn run_preinsts(tree: &Path, packages: &[Unpacked<'_>], epoch: u64) -> Result<()> {
-    let mut script = String::from("set -e\ncd /\nexport DPKG_MAINTSCRIPT_NAME=preinst DPKG_ROOT= DPKG_FORCE=unsafe-io DPKG_RUNNING_VERSION=1.22\n");
+    let mut script = String::from(
+        "set -e\ncd /\nexport DPKG_MAINTSCRIPT_NAME=preinst DPKG_ROOT= DPKG_FORCE=unsafe-io DPKG_RUNNING_VERSION=1.22\n",
+    );
     // These two make /etc/passwd and the links everything else relies on.
     let rank = |name: &str| match name {
         "base-passwd" => 0,
         "base-files" => 1,
         _ => 2,
     };
-    let mut with_preinst: Vec<&Unpacked<'_>> = packages.iter().filter(|package| package.has_script("preinst")).collect();
+    let mut with_preinst: Vec<&Unpacked<'_>> =
+        packages.iter().filter(|package| package.has_script("preinst")).collect();
     with_preinst.sort_by_key(|package| rank(&package.package.name));
     for package in with_preinst {
         let (name, arch, info) = (&package.package.name, &package.package.arch, package.info_name()?);

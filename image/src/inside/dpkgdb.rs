@@ -29,7 +29,9 @@ impl Unpacked<'_> {
 
     fn stanza(&self) -> Result<&str> {
         let body = self.member("control").ok_or_else(|| anyhow!("{} has no control file", self.package.name))?;
-        Ok(std::str::from_utf8(body).with_context(|| format!("reading the control file of {}", self.package.name))?.trim_end())
+        Ok(std::str::from_utf8(body)
+            .with_context(|| format!("reading the control file of {}", self.package.name))?
+            .trim_end())
     }
 
     /// The name its files in dpkg's info folder begin with.
@@ -51,7 +53,8 @@ pub fn write(tree: &Path, packages: &[Unpacked<'_>]) -> Result<()> {
     for dir in ["info", "triggers", "updates", "parts", "alternatives"] {
         fs::create_dir_all(dpkg.join(dir)).with_context(|| format!("making dpkg's {dir}"))?;
     }
-    let put = |name: &str, body: &[u8]| fs::write(dpkg.join(name), body).with_context(|| format!("writing dpkg's {name}"));
+    let put =
+        |name: &str, body: &[u8]| fs::write(dpkg.join(name), body).with_context(|| format!("writing dpkg's {name}"));
     for name in ["available", "diversions", "statoverride", "triggers/Unincorp"] {
         put(name, b"")?;
     }
@@ -141,7 +144,8 @@ pub fn register_hearth(tree: &Path, source: &Path, version: &str, arch: &str) ->
     let dpkg = tree.join("var/lib/dpkg");
     let mut control = Vec::new();
     for member in ["triggers", "postinst"] {
-        let body = fs::read(source.join(member)).with_context(|| format!("reading {}", source.join(member).display()))?;
+        let body =
+            fs::read(source.join(member)).with_context(|| format!("reading {}", source.join(member).display()))?;
         let path = dpkg.join(format!("info/hearth.{member}"));
         fs::write(&path, &body).with_context(|| format!("writing {}", path.display()))?;
         if member == "postinst" {
@@ -179,7 +183,8 @@ fn append(path: &Path, text: &str) -> Result<()> {
 
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {}", path.display()))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("setting the mode of {}", path.display()))
 }
 
 #[cfg(test)]
@@ -201,7 +206,10 @@ mod tests {
         let control = vec![
             ("control".into(), b"Package: libx\nVersion: 1\nArchitecture: amd64\nMulti-Arch: same\n".to_vec()),
             ("conffiles".into(), b"/etc/x.conf\nremove-on-upgrade /etc/old.conf\n".to_vec()),
-            ("triggers".into(), b"# why\ninterest-noawait /usr/lib/x\ninterest x-changed\nactivate-noawait ldconfig\n".to_vec()),
+            (
+                "triggers".into(),
+                b"# why\ninterest-noawait /usr/lib/x\ninterest x-changed\nactivate-noawait ldconfig\n".to_vec(),
+            ),
             ("postinst".into(), b"#!/bin/sh\n".to_vec()),
         ];
         let files = vec!["/.".into(), "/etc".into(), "/etc/x.conf".into()];

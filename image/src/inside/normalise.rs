@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 pub const VOLATILE: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Files and folders to remove, if they exist.
-const REMOVED: [&str; 22] = [
+const REMOVED: [&str; 23] = [
     "etc/.pwd.lock",
     "etc/group-",
     "etc/gshadow-",
@@ -33,6 +33,7 @@ const REMOVED: [&str; 22] = [
     "var/lib/dpkg/diversions-old",
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/statoverride-old",
     "var/lib/dpkg/status-old",
     "var/lib/dpkg/triggers/Lock",
     "var/lib/systemd/random-seed",
@@ -98,7 +99,9 @@ mod tests {
     #[test]
     fn identities_go_and_times_are_clamped() {
         let tree = tempfile::tempdir().unwrap();
-        for name in ["etc/ssh/ssh_host_rsa_key", "etc/passwd-", "var/log/apt/term.log", "var/cache/apt/x.bin", "usr/keep"] {
+        for name in
+            ["etc/ssh/ssh_host_rsa_key", "etc/passwd-", "var/log/apt/term.log", "var/cache/apt/x.bin", "usr/keep"]
+        {
             let path = tree.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();

@@ -123,7 +123,10 @@ pub fn write_tar(tree: &Path, entries: &[Entry], epoch: u64, to: impl Write) -> 
                 tar.append_data(&mut header, &entry.path, File::open(&full).with_context(what)?).with_context(what)?;
             }
         } else {
-            return Err(anyhow!("{} is neither file, folder nor link: an image has no devices or sockets", entry.path.display()));
+            return Err(anyhow!(
+                "{} is neither file, folder nor link: an image has no devices or sockets",
+                entry.path.display()
+            ));
         }
     }
     tar.into_inner().and_then(|mut to| to.flush()).context("ending the tar stream")
@@ -168,11 +171,15 @@ mod tests {
         let mut stream = Vec::new();
         write_tar(tree.path(), &entries, 1000, &mut stream).unwrap();
         let mut archive = tar::Archive::new(stream.as_slice());
-        let kinds: Vec<_> = archive.entries().unwrap().map(|entry| {
-            let entry = entry.unwrap();
-            assert!(entry.header().mtime().unwrap() <= 1000);
-            entry.header().entry_type()
-        }).collect();
+        let kinds: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                assert!(entry.header().mtime().unwrap() <= 1000);
+                entry.header().entry_type()
+            })
+            .collect();
         assert_eq!(kinds.last(), Some(&tar::EntryType::Link));
     }
 

@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn paths_are_written_as_dpkg_writes_them() {
-        for (tar, dpkg) in [("./", "/."), (".", "/."), ("./usr/", "/usr"), ("./usr/bin/x", "/usr/bin/x"), ("etc", "/etc")] {
+        for (tar, dpkg) in
+            [("./", "/."), (".", "/."), ("./usr/", "/usr"), ("./usr/bin/x", "/usr/bin/x"), ("etc", "/etc")]
+        {
             assert_eq!(dpkg_path(Path::new(tar)).unwrap(), dpkg);
         }
     }

@@ -100,7 +100,11 @@ impl Row {
         Disk {
             path: self.path.clone().unwrap_or_else(|| format!("/dev/{name}")),
             by_id: links(by_id, &name),
-            vendor: self.vendor.as_deref().and_then(present).filter(|vendor| vendor != "ATA"),
+            vendor: self
+                .vendor
+                .as_deref()
+                .and_then(present)
+                .filter(|vendor| vendor != "ATA" && !vendor.starts_with("0x")),
             model: self.model.as_deref().and_then(present),
             serial: self.serial.as_deref().and_then(serial),
             wwn: self.wwn.as_deref().and_then(present),

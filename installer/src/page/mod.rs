@@ -28,7 +28,16 @@ const GLANCE: Duration = Duration::from_secs(5);
 pub fn run(console: &mut Console) -> Result<()> {
     font::enlarge();
     loop {
-        let facts = gather()?;
+        let facts = match gather() {
+            Ok(facts) => facts,
+            Err(error) => {
+                say_error(console, &error)?;
+                match console.hear(Some(GLANCE))? {
+                    Input::Closed => return Ok(()),
+                    _ => continue,
+                }
+            }
+        };
         let situation = crate::adopt::situation(&facts);
         console.say_all(&page(&facts, &situation))?;
         match answer(console, &facts, &situation)? {
@@ -80,12 +89,7 @@ fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
         Choice::RunHere => {
             // A refusal or a failure is said here, and then the page comes back.
             if let Err(error) = crate::adopt::ask(console) {
-                for (i, cause) in error.chain().enumerate() {
-                    let first = if i == 0 { "" } else { "  because: " };
-                    console.say_all(
-                        &cause.to_string().lines().flat_map(|line| text::wrap(first, line)).collect::<Vec<_>>(),
-                    )?;
-                }
+                say_error(console, &error)?;
             }
             wait_for_enter(console)
         }
@@ -96,6 +100,16 @@ fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
         Choice::Restart => power(console, "Restarting.", "reboot"),
         Choice::PowerOff => power(console, "Switching off.", "poweroff"),
     }
+}
+
+fn say_error(talk: &mut impl Talk, error: &anyhow::Error) -> Result<()> {
+    for (i, cause) in error.chain().enumerate() {
+        let first = if i == 0 { "" } else { "  because: " };
+        for line in cause.to_string().lines() {
+            talk.say_all(&text::wrap(first, line))?;
+        }
+    }
+    Ok(())
 }
 
 fn wait_for_enter(console: &mut Console) -> Result<()> {
@@ -175,6 +189,17 @@ pub fn is_usable(tty: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_fits() {
+        let error =
+            anyhow::anyhow!("[too-small] {}", "a long reason ".repeat(12)).context("looking at the disk\nin vain");
+        let mut talk = script::Script::new(&[]);
+        say_error(&mut talk, &error).unwrap();
+        assert_eq!(talk.said[..2], ["looking at the disk", "in vain"]);
+        assert!(talk.said[2].starts_with("  because: [too-small] a long"));
+        assert!(talk.said.iter().all(|line| line.len() <= text::WIDTH));
+    }
 
     #[test]
     fn only_numbers_on_the_menu_choose() {

@@ -1,0 +1,216 @@
+//! Assembles the disk image: the base layer with the overlay laid over it, the
+//! two FAT partitions, GRUB's core and the partition table, each written straight
+//! to its place in one sparse file.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use hearth::bootchain;
+use hearth::layout::{ESP_LABEL, HEARTH_LABEL, Part, derived_id};
+use hearth::run::Cmd;
+use hearth::units::{Bytes, SectorSize};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use uuid::Uuid;
+
+use crate::base::Base;
+use crate::layer::Layer;
+use crate::layout::Layout;
+use crate::sandbox::Sandbox;
+use crate::sparse::{self, Extent};
+use crate::tools::Tools;
+
+/// What goes into an image.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The base layer.
+    pub base: &'a Base,
+    /// What lies over it.
+    pub layer: &'a Layer,
+    /// The target's folder: `boot/` and `hearth-partition/`.
+    pub target: PathBuf,
+    /// Where everything goes.
+    pub layout: &'a Layout,
+    /// The image's id.
+    pub image_id: Uuid,
+    /// The time stamp of every file, in seconds since 1970.
+    pub epoch: u64,
+}
+
+/// Writes the image to `file`; returns the runs of it that belong to nothing.
+pub fn assemble(tools: &Tools, parts: &Parts<'_>, file: &Path) -> Result<Vec<Extent>> {
+    let scratch = tempfile::tempdir().context("making a scratch folder")?;
+    let dir = scratch.path();
+    let image = File::options().read(true).write(true).create(true).truncate(true).open(file);
+    let image = image.with_context(|| format!("creating {}", file.display()))?;
+    image.set_len(parts.layout.size.0).with_context(|| format!("sizing {}", file.display()))?;
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let work = Work { parts, dir, sandbox: tools.sandbox()?.bind(dir).bind(folder).bind(&parts.base.dir), file };
+    let free = std::thread::scope(|scope| {
+        let small = scope.spawn(|| work.small_parts(&image));
+        let free = work.root(&image);
+        small.join().map_err(|_| anyhow::anyhow!("assembling the boot partitions panicked"))??;
+        free
+    })?;
+    let (head, tail) = parts.layout.table()?;
+    // The MBR's first 440 bytes are GRUB's; the table's own begin behind them.
+    let mut head_now = head;
+    image.read_exact_at(&mut head_now[..440], 0).context("reading the boot code back")?;
+    sparse::put(&image, &head_now, Bytes::ZERO)?;
+    sparse::put(&image, &tail, parts.layout.size.saturating_sub(Bytes(tail.len() as u64)))?;
+    Ok(free)
+}
+
+struct Work<'a> {
+    parts: &'a Parts<'a>,
+    dir: &'a Path,
+    sandbox: Sandbox,
+    file: &'a Path,
+}
+
+impl Work<'_> {
+    fn tool(&self, program: &str) -> std::process::Command {
+        let mut command = self.sandbox.command(program);
+        command.env("SOURCE_DATE_EPOCH", self.parts.epoch.to_string()).env("TZ", "UTC");
+        command
+    }
+
+    /// The image as e2fsprogs' programs are told of the file system inside it.
+    fn device(&self) -> String {
+        format!("{}?offset={}", self.file.display(), self.parts.layout.offset(Part::RootA).0)
+    }
+
+    fn root(&self, image: &File) -> Result<Vec<Extent>> {
+        let base = self.parts.base.root_image();
+        let from = File::open(&base).with_context(|| format!("opening {}", base.display()))?;
+        let offset = self.parts.layout.offset(Part::RootA);
+        sparse::copy(&from, image, offset)?;
+        let staged = self.dir.join("overlay");
+        fs::create_dir(&staged).context("making the overlay's scratch folder")?;
+        let script = self.dir.join("overlay.debugfs");
+        fs::write(&script, self.parts.layer.script(&self.parts.base.facts.paths, &staged, &staged)?)
+            .context("writing the overlay's script")?;
+        crate::debugfs::run(self.tool("debugfs"), &script, &self.device())?;
+        let listing = Cmd::from_command("reading the free blocks of the root file system", self.tool("dumpe2fs"))
+            .arg(self.device())
+            .stdout()?;
+        Ok(free_extents(&listing, offset))
+    }
+
+    fn small_parts(&self, image: &File) -> Result<()> {
+        self.boot_code(image)?;
+        let boot = self.parts.base.dir.join("boot");
+        let esp = self.dir.join("esp");
+        for (from, to) in [
+            (boot.join("shimx64.efi"), "EFI/BOOT/BOOTX64.EFI"),
+            (boot.join("grubx64.efi"), "EFI/BOOT/grubx64.efi"),
+            (boot.join("mmx64.efi"), "EFI/BOOT/mmx64.efi"),
+            (self.parts.target.join("boot/esp-grub.cfg"), "EFI/debian/grub.cfg"),
+        ] {
+            stage(&from, &esp.join(to))?;
+        }
+        self.fat(image, Part::Esp, ESP_LABEL, &esp)?;
+        let hearth = self.dir.join("hearth");
+        let source = self.parts.target.join("hearth-partition");
+        for entry in fs::read_dir(&source).with_context(|| format!("reading {}", source.display()))? {
+            let entry = entry?;
+            stage(&entry.path(), &hearth.join(entry.file_name()))?;
+        }
+        self.fat(image, Part::Hearth, HEARTH_LABEL, &hearth)
+    }
+
+    /// GRUB for BIOS: its core in the first partition, the code that finds it in the MBR.
+    fn boot_code(&self, image: &File) -> Result<()> {
+        let core = self.dir.join("core.img");
+        let modules = self.parts.base.dir.join("boot/i386-pc");
+        let config = self.dir.join("bios-core.cfg");
+        fs::copy(self.parts.target.join("boot/bios-core.cfg"), &config)
+            .context("taking the BIOS core's configuration")?;
+        Cmd::from_command("making GRUB's BIOS core", self.tool("grub-mkimage"))
+            .args(bootchain::grub_mkimage_args(&modules, &config, &core))
+            .run()?;
+        let start = hearth::units::Sector::at(self.parts.layout.offset(Part::Bios), SectorSize::IMAGE);
+        let core = fs::read(&core).context("reading GRUB's core")?;
+        let boot = fs::read(modules.join("boot.img")).context("reading GRUB's boot.img")?;
+        let made = bootchain::bios_boot_images(&boot, &core, start)?;
+        sparse::put(image, &made.mbr_code, Bytes::ZERO)?;
+        sparse::put(image, &made.core, self.parts.layout.offset(Part::Bios))
+    }
+
+    /// Makes a FAT32 file system of the files in `from`, the same bytes every time.
+    fn fat(&self, image: &File, part: Part, label: &str, from: &Path) -> Result<()> {
+        let file = self.dir.join(format!("{}.fat", part.name()));
+        let made = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
+        made.set_len(self.parts.layout.size_of(part).0)?;
+        set_times(from, self.parts.epoch)?;
+        let id = &derived_id(self.parts.image_id, label).simple().to_string()[..8];
+        Cmd::from_command(format!("making the {label} file system"), self.tool("mkfs.fat"))
+            .args(["--invariant", "-F", "32", "-s", "1", "-i", id, "-n", label])
+            .arg(&file)
+            .run()?;
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(from)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        names.sort();
+        Cmd::from_command(format!("filling the {label} file system"), self.tool("mcopy"))
+            .args(["-s", "-p", "-m", "-Q", "-i"])
+            .arg(&file)
+            .args(&names)
+            .arg("::/")
+            .run()?;
+        sparse::copy(&File::open(&file)?, image, self.parts.layout.offset(part))
+    }
+}
+
+fn stage(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    }
+    fs::copy(from, to).with_context(|| format!("copying {}", from.display())).map(drop)
+}
+
+fn set_times(path: &Path, epoch: u64) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            set_times(&entry?.path(), epoch)?;
+        }
+    }
+    let time = TimeSpec::new(i64::try_from(epoch)?, 0);
+    utimensat(nix::fcntl::AT_FDCWD, path, &time, &time, UtimensatFlags::FollowSymlink)
+        .with_context(|| format!("setting the time of {}", path.display()))
+}
+
+/// Reads dumpe2fs's `Free blocks:` lines (4 KiB blocks) as runs of bytes of the image.
+fn free_extents(listing: &str, offset: Bytes) -> Vec<Extent> {
+    let block = Bytes::kib(4);
+    let at = |number: u64| block * number + offset;
+    let mut free = Vec::new();
+    // The summary at the top is a bare number; the lines of the groups are indented.
+    for line in listing.lines().filter_map(|line| line.strip_prefix("  Free blocks: ")) {
+        for range in line.split(", ").filter(|range| !range.is_empty()) {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            if let (Ok(first), Ok(last)) = (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+                free.push(Extent { start: at(first), end: at(last + 1) });
+            }
+        }
+    }
+    free.sort_by_key(|extent| extent.start);
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_blocks_are_read_from_the_groups_only() {
+        let listing = "Free blocks:              9000\nBlock size:               4096\nGroup 0: (Blocks 0-32767)\n  Free blocks: 5-6, 9\nGroup 1:\n  Free blocks: \n";
+        let free = free_extents(listing, Bytes::mib(1));
+        let extent = |first: u64, last: u64| Extent {
+            start: Bytes::mib(1) + Bytes(first * 4096),
+            end: Bytes::mib(1) + Bytes((last + 1) * 4096),
+        };
+        assert_eq!(free, [extent(5, 6), extent(9, 9)]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Where everything lies in the image: the target's partition sizes, and the
+//! table that follows from them and from the size of the root file system.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use gptman::{GPT, GPTPartitionEntry};
+use hearth::exit::{Exit, Kind as _};
+use hearth::layout::{ALIGNMENT, Part, derived_id, gpt_bytes};
+use hearth::manifest::Partition;
+use hearth::units::{Bytes, Sector, SectorSize};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::tomlfile;
+
+/// What `firmware/<target>/partitions.toml` holds: sizes such as `"64MiB"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SizesFile {
+    bios: String,
+    esp: String,
+    hearth: String,
+}
+
+/// The sizes of the partitions before root.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    bios: Bytes,
+    esp: Bytes,
+    hearth: Bytes,
+}
+
+impl Sizes {
+    /// Reads them from the target's folder.
+    pub fn read(target: &Path) -> Result<Self> {
+        let path = target.join("partitions.toml");
+        let file: SizesFile = tomlfile::read(&path)?;
+        let size = |text: &str, name: &str| {
+            let size: Bytes =
+                text.parse().with_context(|| format!("{}: `{name}`", path.display())).kind(Exit::Input)?;
+            if size == Bytes::ZERO || size.round_up(ALIGNMENT) != size {
+                return Err(anyhow!("{}: `{name}` must be whole MiB and more than none", path.display()))
+                    .kind(Exit::Input);
+            }
+            Ok(size)
+        };
+        Ok(Self {
+            bios: size(&file.bios, "bios")?,
+            esp: size(&file.esp, "esp")?,
+            hearth: size(&file.hearth, "hearth")?,
+        })
+    }
+}
+
+/// A finished table.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The size of the whole image.
+    pub size: Bytes,
+    /// The table's own id.
+    pub disk_guid: Uuid,
+    /// The partitions, in order.
+    pub partitions: Vec<Partition>,
+}
+
+impl Layout {
+    /// Lays out an image whose root takes `root`; all ids derive from `image_id`.
+    pub fn plan(sizes: Sizes, root: Bytes, image_id: Uuid) -> Self {
+        let mut start = ALIGNMENT;
+        let mut partitions = Vec::new();
+        for (part, size) in
+            [(Part::Bios, sizes.bios), (Part::Esp, sizes.esp), (Part::Hearth, sizes.hearth), (Part::RootA, root)]
+        {
+            let size = size.round_up(ALIGNMENT);
+            partitions.push(Partition {
+                number: part.number(),
+                name: part.name().into(),
+                type_guid: part.type_guid(),
+                guid: derived_id(image_id, part.name()),
+                start: Sector::at(start, SectorSize::IMAGE),
+                size,
+            });
+            start = start + size;
+        }
+        // The backup table takes the last MiB.
+        Self { size: start + ALIGNMENT, disk_guid: derived_id(image_id, "disk"), partitions }
+    }
+
+    /// Where `part` begins, in bytes.
+    pub fn offset(&self, part: Part) -> Bytes {
+        self.find(part).start.offset(SectorSize::IMAGE)
+    }
+
+    /// How long `part` is.
+    pub fn size_of(&self, part: Part) -> Bytes {
+        self.find(part).size
+    }
+
+    fn find(&self, part: Part) -> &Partition {
+        // `plan` puts all four there, in order of their numbers.
+        &self.partitions[part.number() as usize - 1]
+    }
+
+    /// The table's sectors: the first 34 of the disk and the last 33.
+    pub fn table(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let sector = SectorSize::IMAGE.bytes();
+        let last = self.size.0 / sector.0 - 1;
+        // gptman wants a whole disk to write to; ours would be gigabytes of zeros.
+        let mut disk = Window::new(self.size.0);
+        let mut gpt =
+            GPT::new_from(&mut disk, sector.0, gpt_bytes(self.disk_guid)).context("planning the partition table")?;
+        for partition in &self.partitions {
+            gpt[partition.number] = GPTPartitionEntry {
+                partition_type_guid: gpt_bytes(partition.type_guid),
+                unique_partition_guid: gpt_bytes(partition.guid),
+                starting_lba: partition.start.0,
+                ending_lba: partition.start.0 + partition.size.0 / sector.0 - 1,
+                attribute_bits: 0,
+                partition_name: partition.name.as_str().into(),
+            };
+        }
+        gpt.write_into(&mut disk).context("writing the partition table")?;
+        GPT::write_protective_mbr_into(&mut disk, sector.0).context("writing the protective MBR")?;
+        Ok((disk.head[..34 * 512].to_vec(), disk.tail(last - 32)))
+    }
+}
+
+/// A disk of which only both ends are kept.
+struct Window {
+    size: u64,
+    at: u64,
+    head: Vec<u8>,
+    end: Vec<u8>,
+}
+
+/// How much is kept at each end.
+const KEPT: u64 = 1 << 16;
+
+impl Window {
+    fn new(size: u64) -> Self {
+        Self { size, at: 0, head: vec![0; KEPT as usize], end: vec![0; KEPT as usize] }
+    }
+
+    fn tail(&self, from_sector: u64) -> Vec<u8> {
+        let from = from_sector * 512 - (self.size - KEPT);
+        self.end[usize::try_from(from).unwrap_or_default()..].to_vec()
+    }
+
+    /// The kept bytes from where we stand.
+    fn here(&mut self) -> std::io::Result<&mut [u8]> {
+        let in_end = self.at.checked_sub(self.size - KEPT);
+        let (buffer, at) = match in_end {
+            Some(at) => (&mut self.end, at),
+            None => (&mut self.head, self.at),
+        };
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        buffer.get_mut(at..).ok_or_else(|| std::io::Error::other("the table reaches into the disk's middle"))
+    }
+}
+
+impl std::io::Read for Window {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = Cursor::new(self.here()?).read(into)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl std::io::Write for Window {
+    fn write(&mut self, from: &[u8]) -> std::io::Result<usize> {
+        let count = Cursor::new(self.here()?).write(from)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Seek for Window {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        use std::io::SeekFrom::{Current, End, Start};
+        let at = match to {
+            Start(at) => Some(at),
+            End(by) => self.size.checked_add_signed(by),
+            Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| std::io::Error::other("before the disk's start"))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    fn example() -> Layout {
+        let sizes = Sizes { bios: Bytes::mib(1), esp: Bytes::mib(64), hearth: Bytes::mib(64) };
+        Layout::plan(sizes, Bytes(Bytes::mib(100).0 + 4096), Uuid::nil())
+    }
+
+    #[test]
+    fn partitions_follow_each_other_aligned() {
+        let layout = example();
+        let mut end = ALIGNMENT;
+        for partition in &layout.partitions {
+            assert_eq!(partition.start.offset(SectorSize::IMAGE), end);
+            end = end + partition.size;
+        }
+        assert_eq!(layout.size, end + ALIGNMENT);
+        assert_eq!(layout.size_of(Part::RootA), Bytes::mib(101));
+    }
+
+    #[test]
+    fn the_table_reads_back_from_both_ends() {
+        let layout = example();
+        let (head, tail) = layout.table().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(layout.size.0).unwrap();
+        file.write_all(&head).unwrap();
+        file.seek(SeekFrom::Start(layout.size.0 - tail.len() as u64)).unwrap();
+        file.write_all(&tail).unwrap();
+        let check = |file: &mut std::fs::File| {
+            let gpt = GPT::find_from(file).unwrap();
+            assert_eq!(gpt[4].partition_name.as_str(), "root-a");
+            assert_eq!(gpt.header.disk_guid, gpt_bytes(layout.disk_guid));
+        };
+        check(&mut file);
+        // Without the primary table the backup must do.
+        file.seek(SeekFrom::Start(512)).unwrap();
+        file.write_all(&[0; 512]).unwrap();
+        check(&mut file);
+        assert_eq!(&head[510..512], &[0x55, 0xaa]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The `hearth` program for the image: compiled in a Debian 13 tree, from the
+//! locked crates, with the checkout always at the same path, so that neither the
+//! host nor the user nor the folder changes a byte of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use hearth::digest::Digest;
+use hearth::exit::{Exit, Kind as _};
+use hearth::run::Cmd;
+
+use crate::cache::Cache;
+use crate::interrupt::Unfinished;
+use crate::recipe::Recipe;
+use crate::tools::{ToolSet, Tools};
+use crate::{cache, progress, treehash};
+
+/// Where the compiler finds the checkout, the crates and its output.
+const SOURCE: &str = "/hearth";
+const CARGO_HOME: &str = "/cargo";
+const TARGET: &str = "/target";
+
+/// The compiled program, from the cache if its sources have not changed.
+pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
+    let sources = treehash::of(&recipe.root.join("installer"))?;
+    let manifests: String = ["Cargo.toml", "Cargo.lock"]
+        .iter()
+        .map(|name| {
+            let path = recipe.root.join(name);
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).kind(Exit::Input)
+        })
+        .collect::<Result<_>>()?;
+    let tools = Tools::ensure(cache, ToolSet::Compiler, recipe.mirror())?;
+    let compiler = tools.tree().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let key = Digest::of(format!("{sources} {} {compiler}", Digest::of(manifests)));
+    let dir = cache.dir("program")?;
+    let program = dir.join(key.to_string());
+    let _lock = cache.lock("program")?;
+    if !program.exists() {
+        cache::sweep(&dir)?;
+        let step = progress::step("compiling the appliance's hearth program");
+        let target = cache.dir("program-target")?;
+        let sandbox = tools
+            .sandbox()?
+            .bind_at(&recipe.root, SOURCE)
+            .bind_at(cache.dir("cargo")?, CARGO_HOME)
+            .bind_at(&target, TARGET);
+        let mut cargo = sandbox.command("cargo");
+        cargo.args(["build", "--release", "--locked", "--package", "hearth", "--bin", "hearth"]);
+        cargo.args(["--manifest-path", &format!("{SOURCE}/Cargo.toml")]);
+        // Only what the sources say may decide, nothing of the caller's shell.
+        for name in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS"]
+        {
+            cargo.env_remove(name);
+        }
+        cargo.env("CARGO_HOME", CARGO_HOME).env("CARGO_TARGET_DIR", TARGET);
+        cargo.env("CARGO_HTTP_CAINFO", "/etc/ssl/certs/ca-certificates.crt");
+        cargo
+            .env("RUSTFLAGS", format!("--remap-path-prefix={CARGO_HOME}=/crates --remap-path-prefix={SOURCE}=/hearth"));
+        Cmd::from_command("compiling hearth", cargo).run().kind(Exit::Dependency)?;
+        let part = Unfinished::new(cache::Cache::partial(&dir, "hearth"));
+        fs::copy(target.join("release/hearth"), part.path()).context("taking the compiled program")?;
+        part.finish(&program)?;
+        step.done("");
+    }
+    Ok(program)
+}

@@ -1,0 +1,74 @@
+//! Copies files into images without turning their holes into bytes.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+
+use anyhow::{Context as _, Result};
+use hearth::units::Bytes;
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
+/// A run of bytes that is really stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it begins.
+    pub start: Bytes,
+    /// Where it ends.
+    pub end: Bytes,
+}
+
+/// The stored runs of `file`; the rest reads as zeros.
+pub fn extents(file: &File) -> Result<Vec<Extent>> {
+    let size = i64::try_from(file.metadata().context("reading a file's size")?.len())?;
+    let mut extents = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let start = match lseek(file.as_fd(), at, Whence::SeekData) {
+            Ok(start) => start,
+            Err(Errno::ENXIO) => break,
+            Err(errno) => return Err(errno).context("looking for data in a sparse file"),
+        };
+        let end = lseek(file.as_fd(), start, Whence::SeekHole).context("looking for a hole in a sparse file")?;
+        extents.push(Extent { start: Bytes(u64::try_from(start)?), end: Bytes(u64::try_from(end)?) });
+        at = end;
+    }
+    Ok(extents)
+}
+
+/// Copies `from` to `offset` in `to`, which must read as zeros there.
+pub fn copy(from: &File, to: &File, offset: Bytes) -> Result<()> {
+    let (mut source, mut target) = (from, to);
+    for Extent { start, end } in extents(from)? {
+        source.seek(SeekFrom::Start(start.0))?;
+        target.seek(SeekFrom::Start(start.0 + offset.0))?;
+        // Between files the standard library lets the kernel copy.
+        std::io::copy(&mut source.take(end.0 - start.0), &mut target).context("copying into the image")?;
+    }
+    Ok(())
+}
+
+/// Writes `bytes` at `offset` in `to`.
+pub fn put(to: &File, bytes: &[u8], offset: Bytes) -> Result<()> {
+    to.write_all_at(bytes, offset.0).context("writing into the image")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_bytes_and_holes() {
+        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        from.set_len(8 << 20).unwrap();
+        to.set_len(16 << 20).unwrap();
+        put(&from, b"hello", Bytes::mib(5)).unwrap();
+        copy(&from, &to, Bytes::mib(1)).unwrap();
+        let mut found = [0; 5];
+        to.read_exact_at(&mut found, Bytes::mib(6).0).unwrap();
+        assert_eq!(&found, b"hello");
+        let stored: u64 = extents(&to).unwrap().iter().map(|extent| extent.end.0 - extent.start.0).sum();
+        assert!(stored < Bytes::mib(1).0, "{stored} bytes are stored");
+    }
+}

@@ -1,0 +1,54 @@
+# Every task a person runs. `just` alone lists them.
+
+builder := justfile_directory() / "target/release/hearth-image"
+
+_default:
+    @just --list --unsorted
+
+# Build the image into out/, compressed too
+image *flags: _builder
+    {{builder}} build {{flags}}
+    {{builder}} compress
+
+# Try the image in a virtual machine
+boot *flags: _builder
+    {{builder}} boot {{flags}}
+
+# Check the image in out/ against its manifest
+verify *flags: _builder
+    {{builder}} verify {{flags}}
+
+# Everything CI runs
+test: lint unit _builder _test-image two-builds vm
+
+# Formatting, clippy, and the licence and source of every crate
+lint:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+    cargo test --locked --quiet -p hearth-image --test crates
+
+# Unit, golden and property tests
+unit:
+    cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests --lib --bins
+
+# Two builds, as different users in different folders, must be the same bytes
+two-builds: _builder _test-image
+    ./qemu-tests/two-builds {{builder}}
+
+# The virtual machine tests (all, or one file of them: `just vm boots`)
+vm *name: _builder _test-image
+    ./qemu-tests/run {{builder}} {{name}}
+
+# Slower proofs: the sizes of disks an image must be right on
+prove-image: _builder _test-image
+    ./qemu-tests/run {{builder}} --prove sizes
+
+# Side by side with mkosi; the table goes to docs/benchmarks.md
+bench: _builder
+    ./qemu-tests/bench {{builder}}
+
+_builder:
+    cargo build --locked --quiet --release -p hearth-image
+
+_test-image: _builder
+    {{builder}} build --out target/test-image
