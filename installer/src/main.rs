@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::Console;
+use hearth::page::text::print;
 use hearth::{adopt, bootchain, facts, page, run};
 
 /// Runs a homelab on this machine.
@@ -112,13 +113,9 @@ fn carry_out(command: Command) -> Result<()> {
 fn show_facts(args: &FactsArgs) -> Result<()> {
     let facts = facts::gather()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&facts).context("writing the facts as JSON")?);
-    } else {
-        for line in page::details(&facts) {
-            println!("{line}");
-        }
+        return print(&[serde_json::to_string_pretty(&facts).context("writing the facts as JSON")?]);
     }
-    Ok(())
+    print(&page::details(&facts))
 }
 
 fn show_page(args: &PageArgs) -> Result<()> {
@@ -131,7 +128,7 @@ fn show_page(args: &PageArgs) -> Result<()> {
 
 fn adopt_disk(args: &AdoptArgs) -> Result<()> {
     if args.dry_run {
-        return adopt::dry_run().map(|lines| println!("{}", lines.join("\n")));
+        return print(&adopt::dry_run()?);
     }
     if args.resume {
         return adopt::resume();

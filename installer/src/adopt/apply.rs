@@ -43,6 +43,8 @@ struct Job {
     disk: String,
     size: Bytes,
     esp_in_use: bool,
+    /// Whether an earlier start got as far as the new table.
+    begun: bool,
 }
 
 impl Job {
@@ -86,7 +88,11 @@ pub fn resume(machine: &mut impl Machine) -> Result<()> {
 fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
     let steps = steps::<M>();
     let count = steps.len() + 1;
-    machine.say(&format!("{VOICE}: preparing this disk for everyday use. A power cut does no harm."));
+    machine.say(&if job.begun {
+        format!("{VOICE}: preparing this disk was interrupted. Going on where it stopped.")
+    } else {
+        format!("{VOICE}: preparing this disk for everyday use. A power cut does no harm.")
+    });
     for (i, step) in steps.iter().enumerate() {
         machine.say(&format!("{VOICE}: {}/{count} {} ...", i + 1, step.what));
         let did = (step.run)(machine, job).with_context(|| format!("step {} of {count}, {}", i + 1, step.what))?;
@@ -143,7 +149,7 @@ fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -
     }
     let esp = disk.partitions.iter().find(|part| part.number == Some(Part::Esp.number()));
     let esp_in_use = esp.is_some_and(|part| !part.mountpoints.is_empty());
-    Ok(Job { disk: disk.name.clone(), size: disk.size, esp_in_use, plan })
+    Ok(Job { disk: disk.name.clone(), size: disk.size, esp_in_use, begun: table == plan.table, plan })
 }
 
 fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {

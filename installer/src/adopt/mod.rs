@@ -183,6 +183,11 @@ fn credential() -> Result<String> {
 /// every console and kept for the page; the start goes on without Docker.
 pub fn resume() -> Result<()> {
     let mut machine = Real;
+    // In any other start root is not what it seems: in setup mode it is a copy in memory.
+    if machine.facts().is_ok_and(|facts| facts.mode != Some(Mode::Adopt)) {
+        return Err(anyhow!("a plan is carried out only in the start that GRUB makes for it: restart"))
+            .kind(Exit::Refused);
+    }
     let done = apply::resume(&mut machine);
     if let Err(error) = &done {
         say_failure(&mut machine, "Hearth: preparing this disk stopped", error);

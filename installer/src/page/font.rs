@@ -16,11 +16,12 @@ const FONT: &str = "/usr/share/consolefonts/Lat15-Terminus32x16.psf.gz";
 /// a small font is still a font.
 pub(super) fn enlarge() {
     let width = fs::read_to_string("/sys/class/graphics/fb0/virtual_size").unwrap_or_default();
-    if !needs_it(&width) || !on_a_screen() {
-        return;
-    }
+    let Some(screen) = screen().filter(|_| needs_it(&width)) else { return };
     // 32 by 64 pixels leave 120 columns on 3840; the plain one serves kernels without large fonts.
-    let set = |args: &[&str]| Cmd::new("setting the font", "setfont").args(args).succeeds().unwrap_or(false);
+    let set = |args: &[&str]| {
+        let set = Cmd::new("setting the font", "setfont").args(["-C", &screen]);
+        set.args(args).succeeds().unwrap_or(false)
+    };
     if !set(&["--double", FONT]) {
         set(&[FONT]);
     }
@@ -30,11 +31,11 @@ fn needs_it(virtual_size: &str) -> bool {
     virtual_size.trim().split(',').next().and_then(|width| width.parse().ok()).is_some_and(|width: u32| width > WIDE)
 }
 
-fn on_a_screen() -> bool {
-    let name = fs::read_link("/proc/self/fd/0").unwrap_or_default();
-    let name = name.to_string_lossy();
-    let is_vt = name.strip_prefix("/dev/tty").is_some_and(|n| n.parse::<u8>().is_ok());
-    is_vt && std::io::stdin().is_terminal()
+/// The screen's device node, if standard input is one of the screen's terminals.
+fn screen() -> Option<String> {
+    let name = fs::read_link("/proc/self/fd/0").ok()?.to_string_lossy().into_owned();
+    let is_vt = name.strip_prefix("/dev/tty").is_some_and(|number| number.parse::<u8>().is_ok());
+    (is_vt && std::io::stdin().is_terminal()).then_some(name)
 }
 
 #[cfg(test)]

@@ -167,8 +167,7 @@ pub fn show_head(publish: bool) -> Result<()> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let lines = head(&facts, name.trim(), &crate::adopt::situation(&facts));
     if !publish {
-        println!("{}", lines.join("\n"));
-        return Ok(());
+        return text::print(&lines);
     }
     // agetty replaces what follows a backslash.
     let text = lines.join("\n").replace('\\', "\\\\") + "\n\n";
@@ -183,7 +182,9 @@ pub fn show_head(publish: bool) -> Result<()> {
 /// Whether a person could sit at the terminal `tty`. Kernels offer `ttyS0` even where
 /// no such hardware is.
 pub fn is_usable(tty: &str) -> bool {
-    fs::read_to_string(format!("/sys/class/tty/{tty}/type")).map_or(true, |kind| kind.trim() != "0")
+    let dir = Path::new("/sys/class/tty").join(tty);
+    // Only serial ports have a type, and 0 is the type of none.
+    dir.exists() && fs::read_to_string(dir.join("type")).map_or(true, |kind| kind.trim() != "0")
 }
 
 #[cfg(test)]
@@ -199,6 +200,12 @@ mod tests {
         assert_eq!(talk.said[..2], ["looking at the disk", "in vain"]);
         assert!(talk.said[2].starts_with("  because: [too-small] a long"));
         assert!(talk.said.iter().all(|line| line.len() <= text::WIDTH));
+    }
+
+    #[test]
+    fn a_terminal_that_is_not_there_is_not_usable() {
+        assert!(!is_usable("ttyS99999"));
+        assert!(is_usable("tty") || !Path::new("/sys/class/tty/tty").exists());
     }
 
     #[test]

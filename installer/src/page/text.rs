@@ -1,6 +1,10 @@
 //! Plain text for any console: at most 79 columns, printable ASCII, no escapes. A
 //! disk's label is written by whoever had the disk before, so it may hold anything.
 
+use std::io::{ErrorKind, Write as _};
+
+use anyhow::{Context as _, Result};
+
 /// The longest line. One less than 80, because some terminals wrap at the 80th character already.
 pub const WIDTH: usize = 79;
 
@@ -42,6 +46,15 @@ pub fn wrap(first: &str, text: &str) -> Vec<String> {
     lines.push(line);
     let prefix = |i: usize| if i == 0 { first } else { indent.as_str() };
     lines.iter().enumerate().map(|(i, line)| format!("{}{line}", prefix(i)).trim_end().to_owned()).collect()
+}
+
+/// Prints `lines` to standard output. A reader who has seen enough (`| head`) is no failure.
+pub fn print(lines: &[String]) -> Result<()> {
+    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to standard output"),
+    }
 }
 
 /// `1 disk`, `2 disks`.
