@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use uuid::Uuid;
 
 use crate::base::Base;
+use crate::ext4;
 use crate::layer::Layer;
 use crate::layout::Layout;
 use crate::sandbox::Sandbox;
@@ -93,10 +94,7 @@ impl Work<'_> {
         fs::write(&script, self.parts.layer.script(&self.parts.base.facts.paths, &staged, &staged)?)
             .context("writing the overlay's script")?;
         crate::debugfs::run(self.tool("debugfs"), &script, &self.device())?;
-        let listing = Cmd::from_command("reading the free blocks of the root file system", self.tool("dumpe2fs"))
-            .arg(self.device())
-            .stdout()?;
-        Ok(free_extents(&listing, offset))
+        ext4::free_extents(image, offset)
     }
 
     fn small_parts(&self, image: &File) -> Result<()> {
@@ -179,38 +177,4 @@ fn set_times(path: &Path, epoch: u64) -> Result<()> {
     let time = TimeSpec::new(i64::try_from(epoch)?, 0);
     utimensat(nix::fcntl::AT_FDCWD, path, &time, &time, UtimensatFlags::FollowSymlink)
         .with_context(|| format!("setting the time of {}", path.display()))
-}
-
-/// Reads dumpe2fs's `Free blocks:` lines (4 KiB blocks) as runs of bytes of the image.
-fn free_extents(listing: &str, offset: Bytes) -> Vec<Extent> {
-    let block = Bytes::kib(4);
-    let at = |number: u64| block * number + offset;
-    let mut free = Vec::new();
-    // The summary at the top is a bare number; the lines of the groups are indented.
-    for line in listing.lines().filter_map(|line| line.strip_prefix("  Free blocks: ")) {
-        for range in line.split(", ").filter(|range| !range.is_empty()) {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            if let (Ok(first), Ok(last)) = (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-                free.push(Extent { start: at(first), end: at(last + 1) });
-            }
-        }
-    }
-    free.sort_by_key(|extent| extent.start);
-    free
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_blocks_are_read_from_the_groups_only() {
-        let listing = "Free blocks:              9000\nBlock size:               4096\nGroup 0: (Blocks 0-32767)\n  Free blocks: 5-6, 9\nGroup 1:\n  Free blocks: \n";
-        let free = free_extents(listing, Bytes::mib(1));
-        let extent = |first: u64, last: u64| Extent {
-            start: Bytes::mib(1) + Bytes(first * 4096),
-            end: Bytes::mib(1) + Bytes((last + 1) * 4096),
-        };
-        assert_eq!(free, [extent(5, 6), extent(9, 9)]);
-    }
 }

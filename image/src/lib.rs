@@ -9,6 +9,7 @@ pub mod cache;
 pub mod compress;
 pub mod debugfs;
 pub mod disk;
+pub mod ext4;
 pub mod fetch;
 pub mod hashing;
 pub mod inside;
