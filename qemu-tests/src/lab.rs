@@ -59,11 +59,11 @@ pub struct Lab {
 /// If the test fails: that is how a test says so.
 pub fn scenario(name: &str, share: Duration, body: impl FnOnce(&Lab) -> Result<()>) {
     let started = Instant::now();
-    let lab = Lab::new(name).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    let lab = Lab::new(name).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     let result = body(&lab);
     lab.print_table(started.elapsed(), share);
     if let Err(error) = result {
-        panic!("{name}: {error:?}\nTranscripts and screenshots: {}", lab.artifacts.display());
+        panic!("{name}: {error:#}\nTranscripts and screenshots: {}", lab.artifacts.display());
     }
     // They are for failures only; what cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(&lab.artifacts);
