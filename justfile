@@ -1,6 +1,8 @@
 # Every task a person runs. `just` alone lists them.
 
 builder := justfile_directory() / "target/release/hearth-image"
+test_image := justfile_directory() / "target/test-image" / "hearth-" + version + "-amd64.img"
+version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml`
 
 _default:
     @just --list --unsorted
@@ -37,11 +39,13 @@ two-builds: _builder _test-image
 
 # The virtual machine tests (all, or one file of them: `just vm boots`)
 vm *name: _builder _test-image
-    ./qemu-tests/run {{builder}} {{name}}
+    HEARTH_IMAGE_BIN={{builder}} HEARTH_TEST_IMAGE={{test_image}} \
+        cargo test --locked -p hearth-qemu-tests {{ if name == "" { "--test '*'" } else { "--test " + name } }} -- --test-threads=1
 
 # Slower proofs: the sizes of disks an image must be right on
 prove-image: _builder _test-image
-    ./qemu-tests/run {{builder}} --prove sizes
+    HEARTH_IMAGE_BIN={{builder}} HEARTH_TEST_IMAGE={{test_image}} \
+        cargo test --locked -p hearth-qemu-tests --test adopt -- --test-threads=1 --ignored
 
 # Side by side with mkosi; the table goes to docs/benchmarks.md
 bench: _builder
