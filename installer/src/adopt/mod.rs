@@ -128,7 +128,10 @@ fn approve_and_start(talk: &mut impl Talk, machine: &mut impl Machine) -> Result
         match talk.hear(None)? {
             Input::Line(typed) if token.accepts(&typed) => {
                 talk.say("Approved. Writing the plan and restarting ...")?;
-                return hand_over(machine, &disk, plan, By::Console);
+                hand_over(machine, &disk, plan, By::Console)?;
+                // systemd ends this process in its own time; until then nothing more is offered.
+                while talk.hear(None)? != Input::Closed {}
+                return Ok(());
             }
             Input::Line(typed) if typed.is_empty() => return talk.say("Nothing was changed."),
             Input::Line(_) => {
