@@ -45,7 +45,8 @@ pub struct Request {
 pub fn run(request: &Request) -> Result<Outputs> {
     let cache = Cache::open()?;
     let recipe = Recipe::load(request.recipe.as_deref())?;
-    let outputs = Outputs::new(request.out.clone().unwrap_or_else(|| recipe.root.join("out")), VERSION, recipe.arch())?;
+    let outputs =
+        Outputs::new(&request.out.clone().unwrap_or_else(|| recipe.root.join("out")), VERSION, recipe.arch())?;
     let _alone = only_build_in(outputs.dir())?;
     require_space(outputs.dir())?;
     let tools = Tools::ensure(&cache, ToolSet::Image, recipe.mirror())?;
@@ -126,7 +127,8 @@ pub fn compress(outputs: &Outputs) -> Result<()> {
 pub fn lock_only(request: &Request) -> Result<PathBuf> {
     let cache = Cache::open()?;
     let recipe = Recipe::load(request.recipe.as_deref())?;
-    let outputs = Outputs::new(request.out.clone().unwrap_or_else(|| recipe.root.join("out")), VERSION, recipe.arch())?;
+    let outputs =
+        Outputs::new(&request.out.clone().unwrap_or_else(|| recipe.root.join("out")), VERSION, recipe.arch())?;
     let tools = Tools::ensure(&cache, ToolSet::Image, recipe.mirror())?;
     let lock = resolve::resolve(&cache, &tools, &recipe)?;
     write(&outputs, &outputs.lock(), &lock.to_text()?)?.finish(&outputs.lock())?;

@@ -59,7 +59,7 @@ mod tests {
     fn it_unpacks_to_the_same_bytes_in_a_small_window() {
         let dir = tempfile::tempdir().unwrap();
         let (image, packed) = (dir.path().join("i"), dir.path().join("i.zst"));
-        let body: Vec<u8> = (0..20_000_000u32).map(|n| (n / 1000) as u8).collect();
+        let body: Vec<u8> = (0..20_000_000u32).map(|n| (n / 1000).to_le_bytes()[0]).collect();
         std::fs::write(&image, &body).unwrap();
         let (digest, size) = zstd(&image, &packed).unwrap();
         let bytes = std::fs::read(&packed).unwrap();

@@ -80,7 +80,7 @@ mod tests {
     fn example() -> File {
         let image = tempfile::tempfile().unwrap();
         image.set_len(16 << 20).unwrap();
-        let mut put = |at: u64, bytes: &[u8]| image.write_all_at(bytes, at + 512).unwrap();
+        let put = |at: u64, bytes: &[u8]| image.write_all_at(bytes, at + 512).unwrap();
         put(1024 + 0x38, &MAGIC.to_le_bytes());
         put(1024 + 0x04, &16_385u32.to_le_bytes());
         put(1024 + 0x14, &1u32.to_le_bytes());

@@ -48,13 +48,11 @@ pub fn fill(store: &Store, lock: &Lock, mirrors: impl FnOnce() -> Result<Mirrors
         }
     });
     let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match failures.into_iter().next() {
-        Some(error) => Err(error),
-        None => {
-            step.done(&total.to_string());
-            Ok(())
-        }
+    if let Some(error) = failures.into_iter().next() {
+        return Err(error);
     }
+    step.done(&total.to_string());
+    Ok(())
 }
 
 fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

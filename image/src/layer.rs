@@ -168,13 +168,12 @@ impl Layer {
         for (index, (path, item)) in self.items.iter().enumerate() {
             make_parents(path, &mut known, &mut script)?;
             match (known.get(path), &item.body) {
-                (Some(Node::Dir), Body::Dir) => continue,
+                (Some(Node::Dir), Body::Dir) | (None, Body::Absent) => continue,
                 (Some(Node::Dir), _) => {
                     return Err(anyhow!("{path} is a folder in the packages and something else in an overlay"))
                         .kind(Exit::Input);
                 }
                 (Some(_), _) => script += &format!("rm {}\n", quoted(path)),
-                (None, Body::Absent) => continue,
                 (None, _) => {}
             }
             let (kind, node) = match &item.body {

@@ -136,7 +136,7 @@ struct Window {
 }
 
 /// How much is kept at each end.
-const KEPT: u64 = 1 << 16;
+const KEPT: u32 = 1 << 16;
 
 impl Window {
     fn new(size: u64) -> Self {
@@ -144,13 +144,13 @@ impl Window {
     }
 
     fn tail(&self, from_sector: u64) -> Vec<u8> {
-        let from = from_sector * 512 - (self.size - KEPT);
+        let from = from_sector * 512 - (self.size - u64::from(KEPT));
         self.end[usize::try_from(from).unwrap_or_default()..].to_vec()
     }
 
     /// The kept bytes from where we stand.
     fn here(&mut self) -> std::io::Result<&mut [u8]> {
-        let in_end = self.at.checked_sub(self.size - KEPT);
+        let in_end = self.at.checked_sub(self.size - u64::from(KEPT));
         let (buffer, at) = match in_end {
             Some(at) => (&mut self.end, at),
             None => (&mut self.head, self.at),

@@ -163,7 +163,7 @@ fn request(args: BuildArgs) -> Request {
 
 fn outputs(out: Option<PathBuf>) -> Result<Outputs> {
     let recipe = Recipe::load(None)?;
-    Outputs::new(out.unwrap_or_else(|| recipe.root.join("out")), build::VERSION, recipe.arch())
+    Outputs::new(&out.unwrap_or_else(|| recipe.root.join("out")), build::VERSION, recipe.arch())
 }
 
 fn image(args: ImageArgs) -> Result<PathBuf> {

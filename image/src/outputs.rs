@@ -17,8 +17,8 @@ pub struct Outputs {
 
 impl Outputs {
     /// Files of `version` for `arch` in `dir`, which is made if it is missing.
-    pub fn new(dir: PathBuf, version: &str, arch: &str) -> Result<Self> {
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display())).kind(Exit::Environment)?;
+    pub fn new(dir: &Path, version: &str, arch: &str) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display())).kind(Exit::Environment)?;
         let dir = dir.canonicalize().with_context(|| format!("opening {}", dir.display()))?;
         cache::sweep(&dir)?;
         Ok(Self { dir, stem: format!("hearth-{version}-{arch}") })

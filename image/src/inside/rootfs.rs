@@ -2,7 +2,7 @@
 //! system that holds it, computed from the same list: nothing is made twice to
 //! find out how big it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt as _;
@@ -69,13 +69,13 @@ pub fn nodes(entries: &[Entry]) -> BTreeMap<String, Node> {
 
 /// The size of an ext4 file system that holds `entries` and `slack` more.
 pub fn file_system_size(entries: &[Entry], slack: Bytes) -> Bytes {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let data: Bytes = entries
         .iter()
         .map(|entry| match entry.found.file_type() {
             kind if kind.is_dir() => BLOCK,
             // A hard link's bytes count once; a short link's target lies in the inode.
-            kind if kind.is_file() && seen.insert((entry.found.dev(), entry.found.ino()), ()).is_none() => {
+            kind if kind.is_file() && seen.insert((entry.found.dev(), entry.found.ino())) => {
                 Bytes(entry.found.len()).round_up(BLOCK)
             }
             kind if kind.is_symlink() && entry.found.len() >= 60 => BLOCK,
