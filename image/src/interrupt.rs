@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hearth::exit::Exit;
@@ -67,19 +68,51 @@ fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// How long a program has to tidy up after itself (mmdebstrap unmounts) before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
 fn end_children() {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
-    for task in tasks.flatten() {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    signal_children(Signal::SIGTERM);
+    let deadline = Instant::now() + GRACE;
+    while !children().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
     }
+    signal_children(Signal::SIGKILL);
+}
+
+fn signal_children(signal: Signal) {
+    for child in children() {
+        // It may have ended by itself meanwhile.
+        let _ = kill(child, signal);
+    }
+}
+
+/// Our children that still run; those that ended wait for a parent that is leaving.
+fn children() -> Vec<Pid> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let text: String = lists.collect::<Vec<_>>().join(" ");
+    text.split_whitespace().filter(|pid| !ended(pid)).filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
+fn ended(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn children_are_seen_until_they_end() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        assert!(children().contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children().contains(&pid));
+    }
 
     #[test]
     fn an_unfinished_file_goes_and_a_finished_one_stays() {

@@ -12,8 +12,10 @@ use crate::layout::{ADOPTED, DATA_DIR};
 /// Where units go that belong to this machine alone.
 const UNIT_DIR: &str = "/etc/systemd/system";
 
-/// How long a start waits for the disk that holds `data`.
-const PATIENCE: &str = "30s";
+/// How long a start waits for the disk that holds `data`. A slow or busy machine
+/// was seen to need more than half a minute to find its own partitions, and a
+/// start that gives up too soon leaves Docker down until somebody looks.
+const PATIENCE: &str = "120s";
 
 /// A folder of `data` that is seen elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ pub fn mounts(data: Uuid) -> Vec<Unit> {
     units
 }
 
-/// Shortens the wait for a disk that is gone: 90 seconds at every start teach nobody anything.
+/// systemd's own wait for a device is 90 seconds; both waits should be one.
 pub fn patience(data: Uuid) -> Unit {
     let device = unit_name(&format!("/dev/disk/by-uuid/{data}"), "device");
     Unit { name: format!("{device}.d/50-hearth.conf"), text: format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n") }
