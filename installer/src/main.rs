@@ -99,8 +99,7 @@ fn main() -> ExitCode {
 fn carry_out(command: Command) -> Result<()> {
     match command {
         Command::BootChain(BootChainArgs { action: BootChainAction::Renew { dry_run } }) => {
-            print!("{}", bootchain::renew::renew(dry_run)?);
-            Ok(())
+            bootchain::renew::renew(dry_run, &mut |line| println!("{line}"))
         }
         Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
         Command::Facts(args) => show_facts(&args),

@@ -2,7 +2,6 @@
 //! starts is made anew from the packages. Debian's `grub-install` would need a mounted
 //! ESP, write to the firmware's variables and bring its own configuration back.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -28,21 +27,27 @@ const BIOS_MODULES: &str = "/usr/lib/grub/i386-pc";
 const BIOS_CONFIG: &str = "/usr/share/hearth/boot/bios-core.cfg";
 
 /// Brings the ESP and the BIOS core of the disk that root is on up to date; writes
-/// only what differs, and with `dry_run` nothing. Returns what it says to people.
-pub fn renew(dry_run: bool) -> Result<String> {
+/// only what differs, and with `dry_run` nothing. `say` gets a line for each change.
+pub fn renew(dry_run: bool, say: &mut dyn FnMut(&str)) -> Result<()> {
     if let Some(mode) = memory_mode(&fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?) {
-        return Ok(format!("This is a start in {mode} mode: the boot loaders on the disk stay as they are.\n"));
+        say(&format!("This is a start in {mode} mode: the boot loaders on the disk stay as they are."));
+        return Ok(());
     }
     fs::create_dir_all(RUN).with_context(|| format!("making {RUN}"))?;
     let _lock = lock()?;
     let disk = BootDisk::find()?;
-    let mut said = String::new();
-    renew_efi(&disk, dry_run, &mut said)?;
-    renew_bios(&disk, dry_run, &mut said)?;
-    if said.is_empty() {
-        said = format!("The boot loaders on {} are up to date.\n", disk.node.display());
+    let mut changes = 0;
+    let mut change = |what: &str| {
+        changes += 1;
+        say(&format!("{what} {}.", if dry_run { "would be renewed" } else { "is renewed" }));
+    };
+    // One is tried whatever becomes of the other: a machine starts by only one of them.
+    let outcomes = [renew_efi(&disk, dry_run, &mut change), renew_bios(&disk, dry_run, &mut change)];
+    outcomes.into_iter().collect::<Result<()>>()?;
+    if changes == 0 {
+        say(&format!("The boot loaders on {} are up to date.", disk.node.display()));
     }
-    Ok(said)
+    Ok(())
 }
 
 /// Makes everything below /boot readable for GRUB, which knows no journal.
@@ -114,7 +119,7 @@ impl BootDisk {
     }
 }
 
-fn renew_efi(disk: &BootDisk, dry_run: bool, said: &mut String) -> Result<()> {
+fn renew_efi(disk: &BootDisk, dry_run: bool, change: &mut dyn FnMut(&str)) -> Result<()> {
     let part = disk.part(Part::Esp)?;
     let node = Path::new("/dev").join(part.file_name().context("a partition without a name")?);
     let esp = Path::new(RUN).join("esp");
@@ -128,8 +133,7 @@ fn renew_efi(disk: &BootDisk, dry_run: bool, said: &mut String) -> Result<()> {
         efi::stale(Path::new("/"), &esp)?
     };
     for file in &stale {
-        let verb = if dry_run { "would be renewed" } else { "is renewed" };
-        let _ = writeln!(said, "{} on {} {verb}.", file.path, node.display());
+        change(&format!("{} on {}", file.path, node.display()));
     }
     if dry_run || stale.is_empty() {
         return Ok(());
@@ -154,7 +158,7 @@ fn renew_efi(disk: &BootDisk, dry_run: bool, said: &mut String) -> Result<()> {
     }
 }
 
-fn renew_bios(disk: &BootDisk, dry_run: bool, said: &mut String) -> Result<()> {
+fn renew_bios(disk: &BootDisk, dry_run: bool, change: &mut dyn FnMut(&str)) -> Result<()> {
     let part = disk.part(Part::Bios)?;
     let sector: u32 = attribute(&disk.sysfs, "queue/logical_block_size")?;
     if sector != SectorSize::IMAGE.0 {
@@ -180,8 +184,7 @@ fn renew_bios(disk: &BootDisk, dry_run: bool, said: &mut String) -> Result<()> {
     let Some(plan) = bios::plan(&file, place, &boot_img, &core_img)? else {
         return Ok(());
     };
-    let verb = if dry_run { "would be renewed" } else { "is renewed" };
-    let _ = writeln!(said, "GRUB for BIOS on {} {verb}.", disk.node.display());
+    change(&format!("GRUB for BIOS on {}", disk.node.display()));
     if dry_run { Ok(()) } else { plan.carry_out(&file) }
 }
 
