@@ -104,6 +104,12 @@ impl Agent {
         move || shared.change(|state| state.up = false)
     }
 
+    /// Whether somebody listens.
+    pub fn is_up(&self) -> bool {
+        let state = self.shared.lock();
+        state.up && !state.ended
+    }
+
     /// Waits until the agent is up.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
         self.wait_for(Instant::now() + timeout, "its agent to start", |state| state.up.then_some(()))

@@ -3,7 +3,8 @@
 //! as root without changing the image ([`Vm::root_sh`]), plugs disks of every kind
 //! ([`Drive`]), cuts their power ([`nbd`]), and wires machines together ([`wire`]).
 //! QEMU, its firmware and every other program come from the tools tree, so that
-//! any host runs the same.
+//! any host runs the same. They run through `hearth-image`, which must be built beside
+//! the tests (`cargo build`), and need the image named by `HEARTH_TEST_IMAGE`.
 
 pub mod agent;
 pub mod appliance;

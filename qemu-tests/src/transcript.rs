@@ -123,7 +123,9 @@ fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    // The frame of GRUB's menu is no news.
+    let says = |line: &&str| line.contains(char::is_alphanumeric);
+    let lines: Vec<&str> = text.lines().filter(says).collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| format!("\n    {line}")).collect()
 }
 

@@ -53,7 +53,8 @@ impl Vm<'_> {
     }
 
     /// Waits for `text` on the serial console, after what was waited for before;
-    /// gives what came before it. A failure shows the last 40 lines and keeps a screenshot.
+    /// gives what came before it. A failure shows the last 40 lines, and keeps a screenshot
+    /// and the guest's journal among the artifacts.
     pub fn wait_for_text(&self, text: &str, timeout: Duration) -> Result<String> {
         self.seen(self.serial.wait_for(text, timeout))
     }
@@ -196,11 +197,15 @@ impl Vm<'_> {
         std::fs::read_to_string(self.artifacts.join("qemu.log")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// Keeps a screenshot if `result` is a failure.
+    /// Keeps a screenshot and what the guest says of itself if `result` is a failure.
     fn seen<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            // The failure matters, not whether the machine could still show its screen.
+            // The failure matters, not whether the machine could still tell more.
             let _ = self.qmp.screenshot(&self.artifacts.join("failure.png"));
+            let command = "systemctl list-jobs --no-pager; systemctl --failed --no-pager; journalctl -b --no-pager";
+            if let Some(Ok(output)) = self.agent.is_up().then(|| self.agent.run(command, self.lab.patience(10))) {
+                let _ = std::fs::write(self.artifacts.join("journal.txt"), output.stdout);
+            }
         }
         result
     }
