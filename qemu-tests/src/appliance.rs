@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use hearth::facts::Facts;
 use hearth::units::Bytes;
 
@@ -22,6 +22,15 @@ pub const SERIAL: &str = "HEARTH0001";
 
 /// Its last four characters, which approve running from it.
 pub const APPROVAL: &str = "0001";
+
+/// Waits until everything has started, then asks Docker for its version and where its store
+/// is; tells why if it does not answer.
+const DOCKER: &str = "systemctl is-system-running --wait >/dev/null
+docker version --format '{{.Server.Version}}' && docker info --format '{{.DockerRootDir}}' | grep -x /var/lib/docker || {
+    systemctl --no-pager status docker.service containerd.service
+    journalctl -b --no-pager -n 40 -u docker.service -u containerd.service
+    exit 1
+}";
 
 /// Waits for the first page of setup on the serial console.
 pub fn wait_for_page(lab: &Lab, vm: &Vm) -> Result<()> {
@@ -51,7 +60,8 @@ pub fn no_failed_units(lab: &Lab, vm: &Vm) -> Result<()> {
         }
         let units: Vec<&str> = failed.lines().filter_map(|line| line.split_whitespace().next()).collect();
         let log = format!("journalctl -b --no-pager -n 30 $(printf ' -u %s' {})", units.join(" "));
-        anyhow::bail!("units failed: {}\n{}", units.join(" "), vm.root_sh(&log, lab.patience(20))?.stdout)
+        let log = vm.root_sh(&log, lab.patience(20))?.stdout;
+        vm.keep(Err(anyhow!("units failed: {}\n{log}", units.join(" "))))
     })
 }
 
@@ -62,11 +72,9 @@ pub fn image_on_disk(lab: &Lab, size: Bytes) -> Result<Disk> {
 
 /// Everyday running: Docker answers, `data` is mounted and its binds are in place.
 pub fn runs_from_disk(lab: &Lab, vm: &Vm) -> Result<()> {
-    lab.step("docker and data", || {
+    let answers = || {
         let sh = |command: &str, timeout: Duration| vm.root_sh(command, timeout)?.ok();
-        let docker = "systemctl is-system-running --wait >/dev/null; docker info --format '{{.ServerVersion}} {{.DockerRootDir}}'";
-        let docker = sh(docker, lab.patience(90)).context("asking Docker")?;
-        ensure!(docker.ends_with(" /var/lib/docker"), "Docker says {docker}");
+        sh(DOCKER, lab.patience(90)).context("asking Docker")?;
         let source = sh("findmnt -no FSTYPE /var/lib/hearth/data", lab.patience(10)).context("looking for data")?;
         ensure!(source == "btrfs", "data is {source}");
         for (folder, options) in [
@@ -84,7 +92,8 @@ pub fn runs_from_disk(lab: &Lab, vm: &Vm) -> Result<()> {
             ensure!(missing.is_none(), "{folder} is mounted without {}: {mount}", missing.unwrap_or_default());
         }
         sh("test -e /boot/hearth/adopted", lab.patience(10)).context("looking for the marker of adoption").map(drop)
-    })
+    };
+    lab.step("docker and data", || vm.keep(answers()))
 }
 
 /// A disk of 64 GiB that Hearth runs from, adopted once and kept. Boot overlays of it

@@ -56,12 +56,12 @@ impl Vm<'_> {
     /// gives what came before it. A failure shows the last 40 lines, and keeps a screenshot
     /// and the guest's journal among the artifacts.
     pub fn wait_for_text(&self, text: &str, timeout: Duration) -> Result<String> {
-        self.seen(self.serial.wait_for(text, timeout))
+        self.keep(self.serial.wait_for(text, timeout))
     }
 
     /// Waits for one of `texts`; gives the index of the one that came.
     pub fn wait_for_any(&self, texts: &[&str], timeout: Duration) -> Result<usize> {
-        self.seen(self.serial.wait_for_any(texts, timeout).map(|found| found.0))
+        self.keep(self.serial.wait_for_any(texts, timeout).map(|found| found.0))
     }
 
     /// Types `line` and Enter on the serial console.
@@ -78,7 +78,7 @@ impl Vm<'_> {
     /// Runs `command` as root with `/bin/sh`, as soon as the guest is up that far.
     /// The image needs nothing for this; see [`crate::agent`].
     pub fn root_sh(&self, command: &str, timeout: Duration) -> Result<Output> {
-        self.seen(self.agent.run(command, timeout).with_context(|| format!("in machine {}", self.name)))
+        self.keep(self.agent.run(command, timeout).with_context(|| format!("in machine {}", self.name)))
     }
 
     /// The host's port on 127.0.0.1 that leads to the guest's TCP port `guest`.
@@ -172,7 +172,7 @@ impl Vm<'_> {
             Some(status) => bail!("QEMU of {} ended with {status}: {}", self.name, self.said()),
             None => {
                 let error = anyhow!("{} was not switched off within {} s", self.name, timeout.as_secs());
-                self.seen(Err(error))
+                self.keep(Err(error))
             }
         }
     }
@@ -197,8 +197,9 @@ impl Vm<'_> {
         std::fs::read_to_string(self.artifacts.join("qemu.log")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// Keeps a screenshot and what the guest says of itself if `result` is a failure.
-    fn seen<T>(&self, result: Result<T>) -> Result<T> {
+    /// Keeps a screenshot and what the guest says of itself if `result` is a failure. What the
+    /// machine itself refuses is kept anyway; this is for a test's own judgement of it.
+    pub fn keep<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             // The failure matters, not whether the machine could still tell more.
             let _ = self.qmp.screenshot(&self.artifacts.join("failure.png"));
