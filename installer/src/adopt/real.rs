@@ -28,8 +28,8 @@ pub struct Real;
 
 impl Machine for Real {
     fn facts(&self) -> Result<Facts> {
-        // Without udev's answers lsblk would miss what has just appeared.
-        Cmd::new("waiting for devices", "udevadm").args(["settle", "--timeout=30"]).run()?;
+        // Without udev's answers lsblk would miss a serial number, or what has just appeared.
+        wait_for_udev()?;
         gather()
     }
 
@@ -262,6 +262,20 @@ fn claim(disk: &str) -> Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).with_context(|| format!("locking {path}"))
 }
 
+/// Waits until udev has nothing left to do. A slow machine's udev may not even answer for
+/// a while at the start; giving up then would stop what a minute later goes well.
+fn wait_for_udev() -> Result<()> {
+    /// Two minutes each.
+    const TRIES: usize = 5;
+    let settle = || Cmd::new("waiting for devices", "udevadm").args(["settle", "--timeout=120"]);
+    for _ in 1..TRIES {
+        if settle().succeeds()? {
+            return Ok(());
+        }
+    }
+    settle().run()
+}
+
 /// Has udev look at the disk and its partitions again, and waits for it.
 fn tell_udev(disk: &str) -> Result<()> {
     let name = format!("/sys/class/block/{disk}");
@@ -271,7 +285,8 @@ fn tell_udev(disk: &str) -> Result<()> {
             devices.push(entry.path().to_string_lossy().into_owned());
         }
     }
-    Cmd::new("telling udev", "udevadm").args(["trigger", "--action=change", "--settle"]).args(devices).run()
+    Cmd::new("telling udev", "udevadm").args(["trigger", "--action=change"]).args(devices).run()?;
+    wait_for_udev()
 }
 
 fn is_mounted(path: &str) -> Result<bool> {
