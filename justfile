@@ -42,15 +42,6 @@ vm *name: _builder _test-image
     HEARTH_IMAGE_BIN={{builder}} HEARTH_TEST_IMAGE={{test_image}} \
         cargo test --locked -p hearth-qemu-tests {{ if name == "" { "--test '*'" } else { "--test " + name } }} -- --test-threads=1
 
-# Slower proofs: the sizes of disks an image must be right on
-prove-image: _builder _test-image
-    HEARTH_IMAGE_BIN={{builder}} HEARTH_TEST_IMAGE={{test_image}} \
-        cargo test --locked -p hearth-qemu-tests --test adopt -- --test-threads=1 --ignored
-
-# Side by side with mkosi; the table goes to docs/benchmarks.md
-bench: _builder
-    ./qemu-tests/bench {{builder}}
-
 _builder:
     cargo build --locked --quiet --release -p hearth-image
 

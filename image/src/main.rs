@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use hearth::exit::{Exit, Kind as _};
+use hearth::manifest::Bundle;
+use hearth::units::Bytes;
 use hearth_image::build::{self, Request};
 use hearth_image::cache::Cache;
 use hearth_image::inside::{self, Enter};
@@ -140,7 +142,11 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Build(args) => build_image(args),
         Command::Boot(args) => hearth_image::boot::run(&args),
-        Command::Compress(args) => build::compress(&outputs(args.out)?),
+        Command::Compress(args) => {
+            let outputs = outputs(args.out)?;
+            build::compress(&outputs)?;
+            summary(&outputs)
+        }
         Command::Inspect(args) => {
             print!("{}", verify::inspect(&image(args)?)?);
             Ok(())
@@ -174,13 +180,21 @@ fn image(args: ImageArgs) -> Result<PathBuf> {
 }
 
 fn build_image(args: BuildArgs) -> Result<()> {
-    let outputs = build::run(&request(args))?;
-    let image = outputs.image();
-    let size = std::fs::metadata(&image).with_context(|| format!("opening {}", image.display()))?.len();
-    let size = hearth::units::Bytes(size);
-    println!("\nThe image is ready: {} ({size})", image.display());
-    println!("There are no container images in it: the services will be pulled from the internet.");
-    println!("Next, try it in a virtual machine:  hearth-image boot");
+    summary(&build::run(&request(args))?)
+}
+
+/// The last lines of a build: where the image is, how big, and what to type next.
+fn summary(outputs: &Outputs) -> Result<()> {
+    let manifest = verify::read_manifest(&outputs.manifest())?;
+    println!();
+    for path in [outputs.image(), outputs.compressed()] {
+        if let Ok(found) = std::fs::metadata(&path) {
+            println!("{}  {}", path.display(), Bytes(found.len()));
+        }
+    }
+    let Bundle::Absent { reason } = &manifest.bundle;
+    println!("No container images are in it ({reason}): the services will be pulled from the internet.");
+    println!("Next, try it in a virtual machine:  ./bootstrap boot");
     Ok(())
 }
 
