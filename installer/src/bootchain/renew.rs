@@ -39,7 +39,7 @@ pub fn renew(dry_run: bool, say: &mut dyn FnMut(&str)) -> Result<()> {
     let mut changes = 0;
     let mut change = |what: &str| {
         changes += 1;
-        say(&format!("{what} {}.", if dry_run { "would be renewed" } else { "is renewed" }));
+        say(&format!("{what} {}.", if dry_run { "would be renewed" } else { "is being renewed" }));
     };
     // One is tried whatever becomes of the other: a machine starts by only one of them.
     let outcomes = [renew_efi(&disk, dry_run, &mut change), renew_bios(&disk, dry_run, &mut change)];
