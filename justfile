@@ -32,6 +32,7 @@ lint:
 # Unit, golden and property tests
 unit:
     cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests --lib --bins
+    cargo test --locked --quiet -p hearth-image --test cli
 
 # Two builds, as different users in different folders, must be the same bytes
 two-builds: _builder _test-image

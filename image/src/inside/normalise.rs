@@ -13,10 +13,13 @@ use nix::sys::time::TimeSpec;
 pub const VOLATILE: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Files and folders to remove, if they exist.
-const REMOVED: [&str; 23] = [
+const REMOVED: [&str; 25] = [
     "etc/.pwd.lock",
     "etc/group-",
     "etc/gshadow-",
+    // Made for the machine that runs nvme-cli's postinst.
+    "etc/nvme/hostid",
+    "etc/nvme/hostnqn",
     "etc/passwd-",
     "etc/shadow-",
     "etc/subgid-",

@@ -109,7 +109,10 @@ pub fn write_tar(tree: &Path, entries: &[Entry], epoch: u64, to: impl Write) -> 
         } else if entry.found.is_dir() {
             header.set_entry_type(tar::EntryType::Directory);
             if VOLATILE.iter().any(|name| entry.path == Path::new(name)) {
+                // What is mounted on it now may belong to somebody this namespace does not know.
                 header.set_mode(if entry.path == Path::new("tmp") { 0o1777 } else { 0o755 });
+                header.set_uid(0);
+                header.set_gid(0);
             }
             tar.append_data(&mut header, &entry.path, std::io::empty()).with_context(what)?;
         } else if entry.found.is_file() {
