@@ -3,6 +3,7 @@
 builder := justfile_directory() / "target/release/hearth-image"
 test_image := justfile_directory() / "target/test-image" / "hearth-" + version + "-amd64.img"
 version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml`
+vm_tests := "HEARTH_IMAGE_BIN=" + builder + " HEARTH_TEST_IMAGE=" + test_image + " cargo test --locked -p hearth-qemu-tests"
 
 _default:
     @just --list --unsorted
@@ -38,10 +39,14 @@ unit:
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
 
-# The virtual machine tests (all, or one file of them: `just vm boots`)
-vm *name: _builder _test-image
-    HEARTH_IMAGE_BIN={{builder}} HEARTH_TEST_IMAGE={{test_image}} \
-        cargo test --locked -p hearth-qemu-tests {{ if name == "" { "--test '*'" } else { "--test " + name } }} -- --test-threads=1
+# The virtual machine tests of every run: the boots, and running from the disk
+vm: _builder _test-image
+    {{vm_tests}} --test boots -- --test-threads=1
+    {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
+
+# All virtual machine tests, the slow ones too: power cuts, twins, identities, the harness itself
+prove-image: _builder _test-image
+    {{vm_tests}} --test '*' -- --test-threads=1
 
 _builder:
     cargo build --locked --quiet --release -p hearth-image

@@ -154,6 +154,8 @@ pub fn register_hearth(tree: &Path, source: &Path, version: &str, arch: &str) ->
         control.push((member.to_owned(), body));
     }
     fs::write(dpkg.join("info/hearth.list"), "/.\n").context("writing hearth.list")?;
+    // Empty, but `dpkg --audit` complains of a package without it.
+    fs::write(dpkg.join("info/hearth.md5sums"), "").context("writing hearth.md5sums")?;
     let package = SpecPackage {
         name: "hearth".into(),
         arch: arch.into(),
