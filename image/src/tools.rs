@@ -66,6 +66,8 @@ impl ToolSet {
                 "curl",
                 "dnsmasq-base",
                 "iproute2",
+                // Its kernel proves whether KVM works.
+                "linux-image-cloud-amd64",
                 "minisign",
                 "openssh-client",
                 "ovmf",
