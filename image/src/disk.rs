@@ -3,7 +3,6 @@
 //! to its place in one sparse file.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -57,9 +56,7 @@ pub fn assemble(tools: &Tools, parts: &Parts<'_>, file: &Path) -> Result<Vec<Ext
     })?;
     let (head, tail) = parts.layout.table()?;
     // The MBR's first 440 bytes are GRUB's; the table's own begin behind them.
-    let mut head_now = head;
-    image.read_exact_at(&mut head_now[..440], 0).context("reading the boot code back")?;
-    sparse::put(&image, &head_now, Bytes::ZERO)?;
+    sparse::put(&image, &head[bootchain::MBR_CODE..], Bytes(bootchain::MBR_CODE as u64))?;
     sparse::put(&image, &tail, parts.layout.size.saturating_sub(Bytes(tail.len() as u64)))?;
     Ok(free)
 }

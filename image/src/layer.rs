@@ -47,8 +47,6 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// A symbolic link.
     Link(String),
-    /// An empty folder.
-    Dir,
     /// Nothing: what the packages put there goes.
     Absent,
 }
@@ -145,7 +143,7 @@ impl Layer {
                     }
                     Body::Bytes(bytes) => Digest::of(bytes),
                     Body::Link(target) => Digest::of(target),
-                    Body::Dir | Body::Absent => Digest::of(""),
+                    Body::Absent => Digest::of(""),
                 };
                 Ok((path.clone(), digest))
             })
@@ -168,7 +166,7 @@ impl Layer {
         for (index, (path, item)) in self.items.iter().enumerate() {
             make_parents(path, &mut known, &mut script)?;
             match (known.get(path), &item.body) {
-                (Some(Node::Dir), Body::Dir) | (None, Body::Absent) => continue,
+                (None, Body::Absent) => continue,
                 (Some(Node::Dir), _) => {
                     return Err(anyhow!("{path} is a folder in the packages and something else in an overlay"))
                         .kind(Exit::Input);
@@ -196,10 +194,6 @@ impl Layer {
                 Body::Link(target) => {
                     script += &format!("symlink {} {}\n", quoted(path), quoted(target));
                     ("", Node::Link(target.clone()))
-                }
-                Body::Dir => {
-                    script += &format!("mkdir {}\n", quoted(path));
-                    ("040", Node::Dir)
                 }
             };
             if !kind.is_empty() {

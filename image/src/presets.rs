@@ -39,7 +39,6 @@ pub fn apply(tools: &Tools, base: &Base, layer: &mut Layer) -> Result<()> {
             Body::File(from) => fs::copy(from, &to).map(drop),
             Body::Bytes(bytes) => fs::write(&to, bytes),
             Body::Link(target) => symlink(target, &to),
-            Body::Dir => fs::create_dir_all(&to),
             Body::Absent => Ok(()),
         }
         .with_context(|| format!("staging {path}"))?;

@@ -27,19 +27,12 @@ pub struct Sandbox {
     mount_point: PathBuf,
     launcher: PathBuf,
     binds: Vec<(PathBuf, PathBuf)>,
-    new_network: bool,
 }
 
 impl Sandbox {
     /// A sandbox on the tools tree `tree`.
     pub fn new(cache: &Cache, tree: impl Into<PathBuf>) -> Result<Self> {
-        Ok(Self {
-            tree: tree.into(),
-            mount_point: cache.dir("mnt")?,
-            launcher: launcher()?,
-            binds: Vec::new(),
-            new_network: false,
-        })
+        Ok(Self { tree: tree.into(), mount_point: cache.dir("mnt")?, launcher: launcher()?, binds: Vec::new() })
     }
 
     /// Shows the host's `path` inside, at the same path.
@@ -56,16 +49,9 @@ impl Sandbox {
         self
     }
 
-    /// Runs in a network namespace of its own, with loopback down and nothing else.
-    #[must_use]
-    pub fn new_network(mut self) -> Self {
-        self.new_network = true;
-        self
-    }
-
     /// `program` on this root, ready for arguments. It dies when we do.
     pub fn command(&self, program: impl Into<OsString>) -> Command {
-        let mut command = namespace_command(self.new_network);
+        let mut command = namespace_command();
         command.arg(&self.launcher).args(["internal", "enter"]);
         command.arg("--tree").arg(&self.tree).arg("--at").arg(&self.mount_point);
         for (from, to) in &self.binds {
@@ -78,7 +64,7 @@ impl Sandbox {
 
 /// `hearth-image internal WORDS…` in fresh namespaces but on the host's root.
 pub fn internal(words: &[&str]) -> Result<Command> {
-    let mut command = namespace_command(false);
+    let mut command = namespace_command();
     command.arg(launcher()?).arg("internal").args(words);
     Ok(command)
 }
@@ -90,12 +76,9 @@ pub fn failed(what: &str, status: std::process::ExitStatus) -> anyhow::Error {
     hearth::exit::mark(anyhow!("{what} failed ({status}); the lines above say why"), exit)
 }
 
-fn namespace_command(new_network: bool) -> Command {
+fn namespace_command() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
-    if new_network {
-        command.arg("--net");
-    }
     if geteuid().is_root() {
         // In a chroot "/" is no mount point and `unshare` could not change its
         // propagation; the inner half does, from outside the chroot.
@@ -128,8 +111,7 @@ fn launcher() -> Result<PathBuf> {
 /// Proves that namespaces work here, and if not says which obstacle it is.
 pub fn require_namespaces() -> Result<()> {
     if geteuid().is_root() {
-        let works =
-            namespace_command(false).arg("true").output().context("starting `unshare`").kind(Exit::Environment)?;
+        let works = namespace_command().arg("true").output().context("starting `unshare`").kind(Exit::Environment)?;
         if works.status.success() {
             return Ok(());
         }
@@ -142,7 +124,7 @@ pub fn require_namespaces() -> Result<()> {
     }
     require_subordinate_ids("/etc/subuid")?;
     require_subordinate_ids("/etc/subgid")?;
-    let works = namespace_command(false).arg("true").output().context("starting `unshare`").kind(Exit::Environment)?;
+    let works = namespace_command().arg("true").output().context("starting `unshare`").kind(Exit::Environment)?;
     if works.status.success() {
         return Ok(());
     }

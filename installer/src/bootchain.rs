@@ -21,7 +21,7 @@ const MODULES: &str = "biosdisk part_gpt ext2 fat normal configfile linux regexp
                        password_pbkdf2 gfxterm font all_video vbe video video_fb loadenv sleep halt reboot minicmd";
 
 /// `boot.img` is one sector, of which the partition table owns the end.
-const MBR_CODE: usize = 440;
+pub const MBR_CODE: usize = 440;
 
 /// In `boot.img`: the LBA of the core's first sector, 64 bits.
 const CORE_LBA: usize = 0x5c;
