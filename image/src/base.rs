@@ -3,7 +3,7 @@
 //! digest, and a change in overlays/ never makes it again.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::digest::Digest;
@@ -13,7 +13,7 @@ use uuid::{Uuid, uuid};
 
 use crate::cache::Cache;
 use crate::inside::spec::{BaseFacts, BaseSpec, SpecPackage};
-use crate::lock::Lock;
+use crate::lock::{Lock, Locked};
 use crate::mirrors::Mirrors;
 use crate::recipe::Recipe;
 use crate::store::Store;
@@ -51,15 +51,6 @@ impl Base {
     pub fn root_image(&self) -> PathBuf {
         self.dir.join("root.ext4")
     }
-
-    /// The root file system's id.
-    pub fn root_uuid(&self) -> Uuid {
-        root_uuid(&self.key)
-    }
-}
-
-fn root_uuid(key: &Digest) -> Uuid {
-    derived_id(SEED, &format!("root {key}"))
 }
 
 /// Finds the base layer for `lock` in the cache, or makes it.
@@ -72,7 +63,7 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
         Digest::of(lock.to_text()?),
         treehash::of(&rootfs)?,
         treehash::of(&dpkg_info)?,
-        tools.tree().display().to_string().rsplit('/').next().unwrap_or_default(),
+        tools.name(),
     ));
     let parent = cache.dir("base")?;
     let dir = parent.join(key.to_string());
@@ -80,7 +71,22 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
     if !dir.exists() {
         let store = Store::open(cache)?;
         let new = parent.join(format!("{key}.new"));
-        make(cache, tools, recipe, lock, &store, &key, &new, (&rootfs, &dpkg_info))?;
+        let spec = BaseSpec {
+            packages: lock.packages.iter().map(|package| spec_package(package, recipe)).collect(),
+            store: store.dir().to_owned(),
+            tools: tools.tree().to_owned(),
+            mount_point: cache.dir("mnt")?,
+            work_dir: work_dir(cache, &key, lock.download_size())?,
+            rootfs,
+            dpkg_info,
+            version: env!("CARGO_PKG_VERSION").into(),
+            arch: lock.arch.clone(),
+            epoch: lock.source_date_epoch,
+            root_uuid: derived_id(SEED, &format!("root {key}")),
+            slack: SLACK,
+            out: new.clone(),
+        };
+        make(cache, recipe, lock, &store, &spec)?;
         fs::rename(&new, &dir).with_context(|| format!("renaming to {}", dir.display()))?;
     }
     let facts = fs::read(dir.join("base.json")).context("reading base.json")?;
@@ -88,43 +94,19 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
     Ok(Base { dir, key, facts })
 }
 
-#[allow(clippy::too_many_arguments, reason = "one caller, and each is a thing of its own")]
-fn make(
-    cache: &Cache,
-    tools: &Tools,
-    recipe: &Recipe,
-    lock: &Lock,
-    store: &Store,
-    key: &Digest,
-    new: &Path,
-    (rootfs, dpkg_info): (&Path, &Path),
-) -> Result<()> {
-    let asked = |name: &String| recipe.packages.contains(name);
-    let spec = BaseSpec {
-        packages: lock
-            .packages
-            .iter()
-            .map(|package| SpecPackage {
-                name: package.name.clone(),
-                arch: package.arch.clone(),
-                sha256: package.sha256,
-                size: package.size,
-                manual: asked(&package.name),
-            })
-            .collect(),
-        store: store.dir().to_owned(),
-        tools: tools.tree().to_owned(),
-        mount_point: cache.dir("mnt")?,
-        work_dir: work_dir(cache, key, lock.download_size())?,
-        rootfs: rootfs.to_owned(),
-        dpkg_info: dpkg_info.to_owned(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        arch: lock.arch.clone(),
-        epoch: lock.source_date_epoch,
-        root_uuid: root_uuid(key),
-        slack: SLACK,
-        out: new.to_owned(),
-    };
+fn spec_package(package: &Locked, recipe: &Recipe) -> SpecPackage {
+    SpecPackage {
+        name: package.name.clone(),
+        arch: package.arch.clone(),
+        sha256: package.sha256,
+        size: package.size,
+        manual: recipe.packages.contains(&package.name),
+    }
+}
+
+/// Carries out `spec` in a sandbox; packages that turn out damaged are fetched again.
+fn make(cache: &Cache, recipe: &Recipe, lock: &Lock, store: &Store, spec: &BaseSpec) -> Result<()> {
+    let new = spec.out.as_path();
     for _ in 0..REPAIRS {
         fetch::fill(store, lock, || Mirrors::for_building(cache, &lock.suite, recipe.mirror()))?;
         if new.exists() {
@@ -132,7 +114,7 @@ fn make(
         }
         fs::create_dir_all(new).with_context(|| format!("making {}", new.display()))?;
         let order = new.join("spec.json");
-        fs::write(&order, serde_json::to_vec(&spec)?).with_context(|| format!("writing {}", order.display()))?;
+        fs::write(&order, serde_json::to_vec(spec)?).with_context(|| format!("writing {}", order.display()))?;
         let mut command = sandbox::internal(&["base"])?;
         command.arg(&order).args(["--log-format", progress::chosen()]);
         // It shows its own progress, so its stderr is ours.

@@ -62,11 +62,17 @@ pub fn run(request: &Request) -> Result<Outputs> {
     let bundle = Bundle::Absent { reason: "this build has no container images to bundle".into() };
     add_about(&mut layer, image_id, &bundle)?;
     let layout = Layout::plan(sizes, base.facts.root_size, image_id);
-    let epoch = epoch(&lock)?;
 
     let step = progress::step("assembling the disk image");
     let image = Unfinished::new(outputs.partial(&outputs.image()));
-    let parts = Parts { base: &base, layer: &layer, target: recipe.target_dir(), layout: &layout, image_id, epoch };
+    let parts = Parts {
+        base: &base,
+        layer: &layer,
+        target: recipe.target_dir(),
+        layout: &layout,
+        image_id,
+        epoch: lock.source_date_epoch,
+    };
     let free = disk::assemble(&tools, &parts, image.path())?;
     step.done(&layout.size.to_string());
 
@@ -78,7 +84,7 @@ pub fn run(request: &Request) -> Result<Outputs> {
         version: VERSION.into(),
         arch: recipe.arch().into(),
         image_id,
-        source_date_epoch: epoch,
+        source_date_epoch: lock.source_date_epoch,
         image: ImageFile { name: name(&outputs.image()), size: layout.size, sha256: hashes.whole },
         test_doubles: false,
         bundle,
@@ -91,7 +97,8 @@ pub fn run(request: &Request) -> Result<Outputs> {
         overlay: layer.digests()?,
     };
     let manifest_text = serde_json::to_string_pretty(&manifest).context("writing the manifest")? + "\n";
-    let sbom_text = serde_json::to_string_pretty(&sbom::spdx(&manifest)).context("writing the SBOM")? + "\n";
+    let sbom_text =
+        serde_json::to_string_pretty(&sbom::spdx(&manifest, &lock.suite)).context("writing the SBOM")? + "\n";
     let lock_text = lock.to_text()?;
     let mut sums = format!("{}  {}\n", hashes.whole, name(&outputs.image()));
     let mut files = Vec::new();
@@ -136,14 +143,22 @@ pub fn lock_only(request: &Request) -> Result<PathBuf> {
 }
 
 fn locked(cache: &Cache, tools: &Tools, recipe: &Recipe, given: Option<&Path>) -> Result<Lock> {
-    match given {
+    let mut lock = match given {
         Some(path) => {
             let lock = Lock::read(path)?;
             lock.require_fits(resolve::wanted(recipe), &recipe.file.suite, recipe.arch())?;
-            Ok(lock)
+            lock
         }
-        None => resolve::resolve(cache, tools, recipe),
+        None => resolve::resolve(cache, tools, recipe)?,
+    };
+    // reproducible-builds.org/specs/source-date-epoch: it goes before any time of our own.
+    if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
+        lock.source_date_epoch = text
+            .parse()
+            .map_err(|_| anyhow!("SOURCE_DATE_EPOCH is `{text}`; it must be a number of seconds since 1970"))
+            .kind(Exit::Input)?;
     }
+    Ok(lock)
 }
 
 /// Two builds into one folder would overwrite each other's files.
@@ -219,17 +234,6 @@ fn image_id(base: &Base, layer: &Layer, recipe: &Recipe) -> Result<Uuid> {
         fs::read_to_string(target.join("partitions.toml")).context("reading partitions.toml")?,
     );
     Ok(derived_id(SEED, &format!("image {}", Digest::of(inputs))))
-}
-
-/// `SOURCE_DATE_EPOCH` if set (reproducible-builds.org/specs/source-date-epoch), else the lock's.
-fn epoch(lock: &Lock) -> Result<u64> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text
-            .parse()
-            .map_err(|_| anyhow!("SOURCE_DATE_EPOCH is `{text}`; it must be a number of seconds since 1970"))
-            .kind(Exit::Input),
-        Err(_) => Ok(lock.source_date_epoch),
-    }
 }
 
 fn packages(lock: &Lock) -> Vec<Package> {

@@ -38,7 +38,7 @@ pub fn image(path: &Path, free: &[Extent]) -> Result<Hashes> {
 }
 
 /// The chunk table of the image at `path`.
-pub fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
+fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let size = Bytes(file.metadata()?.len());
     let mut chunks = Vec::new();

@@ -32,5 +32,6 @@ pub mod sparse;
 pub mod store;
 pub mod tomlfile;
 pub mod tools;
+pub mod treecopy;
 pub mod treehash;
 pub mod verify;

@@ -14,12 +14,16 @@ use hearth::run::Cmd;
 use crate::base::Base;
 use crate::layer::{Body, Item, Layer};
 use crate::tools::Tools;
+use crate::treecopy;
 
 /// The folders of a tree that decide about units: the base layer keeps a copy of them.
 pub const UNIT_DIRS: [&str; 3] = ["usr/lib/systemd", "etc/systemd", "etc/init.d"];
 
 /// What in those folders is no unit and no preset; big, and of no use here.
-pub const NO_UNITS: [&str; 4] = ["catalog", "boot", "ntp-units.d", "system-generators"];
+const NO_UNITS: [&str; 4] = ["catalog", "boot", "ntp-units.d", "system-generators"];
+
+/// No unit or preset is as large; the programs beside them are.
+const LARGEST_UNIT: u64 = 1 << 16;
 
 /// Where links that enable units lie.
 const ENABLED: [&str; 2] = ["etc/systemd/system", "etc/systemd/user"];
@@ -28,7 +32,7 @@ const ENABLED: [&str; 2] = ["etc/systemd/system", "etc/systemd/user"];
 pub fn apply(tools: &Tools, base: &Base, layer: &mut Layer) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
     let root = scratch.path();
-    copy_links_and_files(&base.dir.join("units"), root)?;
+    treecopy::copy(&base.dir.join("units"), root, &|_| Ok(true))?;
     for (path, item) in layer.below(&UNIT_DIRS) {
         let to = root.join(path.trim_start_matches('/'));
         if let Some(dir) = to.parent() {
@@ -62,25 +66,12 @@ pub fn apply(tools: &Tools, base: &Base, layer: &mut Layer) -> Result<()> {
     Ok(())
 }
 
-/// Copies a tree of folders, files and links.
-pub fn copy_links_and_files(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if !NO_UNITS.iter().any(|name| entry.file_name() == *name) {
-                copy_links_and_files(&source, &target)?;
-            }
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &target).with_context(|| format!("copying {}", source.display()))?;
-        } else if entry.metadata()?.len() < 1 << 16 {
-            // Programs lie there too; systemctl reads none of them.
-            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
-        }
+/// Whether something in a unit folder says anything about units: programs lie there too.
+pub fn is_about_units(entry: &fs::DirEntry) -> Result<bool> {
+    if entry.file_type()?.is_dir() {
+        return Ok(!NO_UNITS.iter().any(|name| entry.file_name() == *name));
     }
-    Ok(())
+    Ok(entry.metadata()?.len() < LARGEST_UNIT)
 }
 
 /// Every link that enables a unit: absolute path and target.

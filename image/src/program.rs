@@ -32,8 +32,7 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
         })
         .collect::<Result<_>>()?;
     let tools = Tools::ensure(cache, ToolSet::Compiler, recipe.mirror())?;
-    let compiler = tools.tree().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let key = Digest::of(format!("{sources} {} {compiler}", Digest::of(manifests)));
+    let key = Digest::of(format!("{sources} {} {}", Digest::of(manifests), tools.name()));
     let dir = cache.dir("program")?;
     let program = dir.join(key.to_string());
     let _lock = cache.lock("program")?;

@@ -101,15 +101,14 @@ impl Step {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let result = if result.is_empty() { String::new() } else { format!(": {result}") };
+        let name = &self.name;
         match format() {
             LogFormat::Json => {
-                eprintln!(
-                    "{}",
-                    json!({ "event": "done", "step": self.name, "seconds": seconds, "result": result.trim_start_matches(": ") })
-                );
+                let done = json!({ "event": "done", "step": name, "seconds": seconds, "result": result });
+                eprintln!("{done}");
             }
-            _ => eprintln!("{seconds:7.1} s  {}{result}", self.name),
+            _ if result.is_empty() => eprintln!("{seconds:7.1} s  {name}"),
+            _ => eprintln!("{seconds:7.1} s  {name}: {result}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Recipe to lock, by apt's own resolver: apt from the tools tree, on a state of
 //! its own that pretends nothing is installed, trusting Debian's keys alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,16 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
             return Ok(lock);
         }
     }
+    // The same indexes (a Release file names the digest of each) and the same apt give the
+    // same choice, which takes apt seconds to make.
+    let inputs = apt.inputs()?;
+    let remembered = kept.with_extension("inputs");
+    if fs::read_to_string(&remembered).is_ok_and(|text| text == inputs.to_string()) {
+        if let Ok(lock) = Lock::read(&kept) {
+            step.done(&format!("{} packages, {}, as before", lock.packages.len(), lock.download_size()));
+            return Ok(lock);
+        }
+    }
     let chosen = apt.simulate(&recipe.packages)?;
     let (mut found, epoch) = apt.look_up(&chosen, &recipe.file.suite)?;
     let mut packages = Vec::with_capacity(chosen.len());
@@ -59,7 +69,10 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
         packages.push(package);
     }
     let lock = Lock::new(&recipe.file.suite, recipe.arch(), epoch, wanted(recipe), packages);
+    // In this order, so that a power cut between leaves no lock that claims other inputs.
+    let _ = fs::remove_file(&remembered);
     fs::write(&kept, lock.to_text()?).with_context(|| format!("writing {}", kept.display()))?;
+    fs::write(&remembered, inputs.to_string()).with_context(|| format!("writing {}", remembered.display()))?;
     step.done(&format!("{} packages, {}", lock.packages.len(), lock.download_size()));
     Ok(lock)
 }
@@ -153,7 +166,7 @@ impl<'a> Apt<'a> {
             .run("finding the package lists", "apt-get")?
             .args(["indextargets", "--format", "$(CODENAME)|$(FILENAME)", "Created-By: Packages"])
             .stdout()?;
-        let wanted: std::collections::HashSet<&PackageId> = wanted.iter().collect();
+        let wanted: HashSet<&PackageId> = wanted.iter().collect();
         let mut found = HashMap::new();
         for line in targets.lines() {
             let Some((codename, path)) = line.split_once('|') else { continue };
@@ -163,19 +176,33 @@ impl<'a> Apt<'a> {
         Ok((found, self.newest_date()?))
     }
 
-    fn newest_date(&self) -> Result<u64> {
-        let mut newest = 0;
-        for entry in fs::read_dir(self.state.join("lists")).context("reading apt's lists")? {
-            let path = entry?.path();
-            if path.to_string_lossy().ends_with("_InRelease") {
+    /// The Release files apt has, in order of their names.
+    fn releases(&self) -> Result<BTreeMap<PathBuf, String>> {
+        let entries = fs::read_dir(self.state.join("lists")).context("reading apt's lists")?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let releases = paths.into_iter().filter(|path| path.to_string_lossy().ends_with("_InRelease"));
+        releases
+            .map(|path| {
                 let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-                newest = newest.max(release_date(&text).unwrap_or(0));
-            }
-        }
-        if newest == 0 {
-            return Err(anyhow!("no Release file with a date among apt's lists")).kind(Exit::Dependency);
-        }
-        Ok(newest)
+                Ok((path, text))
+            })
+            .collect()
+    }
+
+    /// What apt's choice follows from, besides the names asked for.
+    fn inputs(&self) -> Result<Digest> {
+        let releases: String = self.releases()?.into_values().collect();
+        let config = fs::read_to_string(self.state.join("apt.conf")).context("reading apt.conf")?;
+        Ok(Digest::of(format!("{} {config} {releases}", self.tools.name())))
+    }
+
+    fn newest_date(&self) -> Result<u64> {
+        self.releases()?
+            .values()
+            .filter_map(|text| release_date(text))
+            .max()
+            .ok_or_else(|| anyhow!("no Release file with a date among apt's lists"))
+            .kind(Exit::Dependency)
     }
 }
 
@@ -210,7 +237,7 @@ fn parse_simulation(text: &str) -> Vec<PackageId> {
 fn read_index(
     path: &Path,
     archive: Archive,
-    wanted: &std::collections::HashSet<&PackageId>,
+    wanted: &HashSet<&PackageId>,
     found: &mut HashMap<PackageId, Locked>,
 ) -> Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;

@@ -1,11 +1,13 @@
 //! The software bill of materials: every Debian package in the image, as SPDX 2.3
 //! JSON, for the tools that look for known flaws.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use hearth::manifest::{Manifest, Package};
 use serde_json::{Value, json};
 
-/// The SPDX document for `manifest`.
-pub fn spdx(manifest: &Manifest) -> Value {
+/// The SPDX document for `manifest`, whose packages are those of the Debian suite `suite`.
+pub fn spdx(manifest: &Manifest, suite: &str) -> Value {
     let time = iso_time(manifest.source_date_epoch);
     let image = "SPDXRef-image";
     let mut packages = vec![json!({
@@ -39,7 +41,7 @@ pub fn spdx(manifest: &Manifest) -> Value {
             "copyrightText": "NOASSERTION",
             "checksums": [{ "algorithm": "SHA256", "checksumValue": package.sha256 }],
             "externalRefs": [{
-                "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(package),
+                "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(package, suite),
             }],
         }));
     }
@@ -61,23 +63,19 @@ fn id_part(name: &str) -> String {
 }
 
 /// The package's URL in the form that vulnerability databases know.
-fn purl(package: &Package) -> String {
+fn purl(package: &Package, suite: &str) -> String {
     let escape = |text: &str| text.replace('%', "%25").replace('+', "%2B").replace(':', "%3A");
-    format!("pkg:deb/debian/{}@{}?arch={}&distro=trixie", escape(&package.name), escape(&package.version), package.arch)
+    format!(
+        "pkg:deb/debian/{}@{}?arch={}&distro={suite}",
+        escape(&package.name),
+        escape(&package.version),
+        package.arch
+    )
 }
 
 /// Seconds since 1970 as `2026-01-31T12:00:00Z`.
 fn iso_time(epoch: u64) -> String {
-    // Civil date from days, after Howard Hinnant: https://howardhinnant.github.io/date_algorithms.html
-    let (days, rest) = (epoch / 86_400 + 719_468, epoch % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(epoch)).to_string()
 }
 
 #[cfg(test)]
@@ -99,6 +97,6 @@ mod tests {
             arch: "amd64".into(),
             sha256: hearth::digest::Digest::of(""),
         };
-        assert_eq!(purl(&package), "pkg:deb/debian/libstdc%2B%2B6@1%3A14.2-1%2Bb1?arch=amd64&distro=trixie");
+        assert_eq!(purl(&package, "trixie"), "pkg:deb/debian/libstdc%2B%2B6@1%3A14.2-1%2Bb1?arch=amd64&distro=trixie");
     }
 }

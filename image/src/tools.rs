@@ -124,6 +124,11 @@ impl Tools {
         &self.tree
     }
 
+    /// The tree's name, which changes whenever what it holds is chosen otherwise.
+    pub fn name(&self) -> String {
+        self.tree.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// A sandbox to run these tools in.
     pub fn sandbox(&self) -> Result<Sandbox> {
         Sandbox::new(&self.cache, &self.tree)

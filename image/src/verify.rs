@@ -12,8 +12,9 @@ use hearth::layout::gpt_bytes;
 use hearth::manifest::{Bundle, ChunkClass, FORMAT, Manifest};
 use hearth::units::Bytes;
 
+use crate::hashing::{self, Hashes};
+use crate::progress;
 use crate::sign::{self, Trust};
-use crate::{hashing, progress};
 
 /// Where the manifest of the image at `image` lies: beside it.
 pub fn manifest_path(image: &Path) -> PathBuf {
@@ -47,7 +48,7 @@ pub fn verify(image: &Path, key: Option<&Path>) -> Result<()> {
         Trust::Unsigned => progress::note("not signed, hashes checked"),
     }
     let mut wrong = Vec::new();
-    check_sums(image, &mut wrong)?;
+    check_sums(image, &manifest, &mut wrong)?;
     check_chunks(image, &manifest, &mut wrong)?;
     if wrong.is_empty() {
         check_table(image, &manifest, &mut wrong)?;
@@ -63,8 +64,9 @@ pub fn verify(image: &Path, key: Option<&Path>) -> Result<()> {
     Err(anyhow!("{} is not what its manifest says: {}", image.display(), wrong.join("; "))).kind(Exit::Mismatch)
 }
 
-/// Every file that SHA256SUMS names and that is here, but for the image: its chunks are checked one by one.
-fn check_sums(image: &Path, wrong: &mut Vec<String>) -> Result<()> {
+/// Every file that SHA256SUMS names and that is here. The image itself is read for the
+/// manifest's sums, so here its line only has to agree with them.
+fn check_sums(image: &Path, manifest: &Manifest, wrong: &mut Vec<String>) -> Result<()> {
     let path = image.with_file_name("SHA256SUMS");
     let Ok(sums) = fs::read_to_string(&path) else {
         wrong.push(format!("{} is missing", path.display()));
@@ -77,11 +79,16 @@ fn check_sums(image: &Path, wrong: &mut Vec<String>) -> Result<()> {
             continue;
         };
         let file = image.with_file_name(name);
-        if file == image || !file.exists() {
+        if !file.exists() {
             continue;
         }
-        let opened = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
-        if Digest::of_reader(opened).with_context(|| format!("reading {}", file.display()))?.0 != digest {
+        let found = if file == image {
+            manifest.image.sha256
+        } else {
+            let opened = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
+            Digest::of_reader(opened).with_context(|| format!("reading {}", file.display()))?.0
+        };
+        if found != digest {
             wrong.push(format!("{name} does not have the sum that SHA256SUMS gives"));
         }
     }
@@ -96,7 +103,7 @@ fn check_chunks(image: &Path, manifest: &Manifest, wrong: &mut Vec<String>) -> R
         wrong.push(format!("it has {is} bytes instead of {should}"));
         return Ok(());
     }
-    let found = hashing::chunks(image, &[])?;
+    let Hashes { whole, chunks: found } = hashing::image(image, &[])?;
     for (number, (found, listed)) in found.iter().zip(&manifest.chunks).enumerate() {
         let start = manifest.chunk_size * number as u64;
         if found.sha256 != listed.sha256 {
@@ -107,6 +114,9 @@ fn check_chunks(image: &Path, manifest: &Manifest, wrong: &mut Vec<String>) -> R
             wrong.push(format!("the chunk at byte {} is listed as zeros and is not", start.0));
             return Ok(());
         }
+    }
+    if whole != manifest.image.sha256 {
+        wrong.push(format!("its SHA-256 is {whole} instead of {}", manifest.image.sha256));
     }
     if found.len() != manifest.chunks.len() {
         wrong.push(format!("the manifest lists {} chunks, the image has {}", manifest.chunks.len(), found.len()));

@@ -37,7 +37,7 @@ pub struct Drive {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Overlay { base: PathBuf, size: Option<u64> },
+    Overlay(PathBuf),
     Empty(u64),
     File(PathBuf),
     Served(nbd::Disk),
@@ -59,7 +59,7 @@ impl Drive {
 
     /// Begins like the image `base` (raw, or qcow2 if so named), which is only read; changes are thrown away.
     pub fn overlay(base: impl Into<PathBuf>) -> Self {
-        Self::new(Source::Overlay { base: base.into(), size: None })
+        Self::new(Source::Overlay(base.into()))
     }
 
     /// Zeros, thrown away in the end; uses only the space that is written to.
@@ -75,15 +75,6 @@ impl Drive {
     /// A disk whose power can be cut.
     pub fn served(disk: &nbd::Disk) -> Self {
         Self::new(Source::Served(disk.clone()))
-    }
-
-    /// An overlay larger than its base: the image on a disk of `size` bytes.
-    #[must_use]
-    pub fn grown_to(mut self, bytes: u64) -> Self {
-        if let Source::Overlay { size, .. } = &mut self.source {
-            *size = Some(bytes);
-        }
-        self
     }
 
     /// The bus; virtio unless said.
@@ -126,10 +117,10 @@ impl Drive {
         let id = self.id.clone().unwrap_or_else(|| format!("disk{number}"));
         let (mut folders, mut server, mut throw_away) = (Vec::new(), None, true);
         let backend = match &self.source {
-            Source::Overlay { base, size } => {
+            Source::Overlay(base) => {
                 let base = base.canonicalize().with_context(|| format!("opening the image {}", base.display()))?;
                 let path = dir.join(format!("{id}.qcow2"));
-                make_overlay(lab, &base, &path, *size)?;
+                make_overlay(lab, &base, &path, None)?;
                 folders = folders_of_chain(&base)?;
                 Backend::Qcow2(path)
             }

@@ -19,7 +19,7 @@ use super::rootfs;
 use super::spec::{BaseFacts, BaseSpec, Damaged};
 use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
 use crate::store::Store;
-use crate::{presets, progress};
+use crate::{presets, progress, treecopy};
 
 /// What the disk stage takes from the tree: from, and the name in the output folder.
 const BOOT_FILES: [(&str, &str); 3] = [
@@ -27,6 +27,9 @@ const BOOT_FILES: [(&str, &str); 3] = [
     ("usr/lib/shim/mmx64.efi.signed", "mmx64.efi"),
     ("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", "grubx64.efi"),
 ];
+
+/// Room for the initramfs, which is made while the file system is: 40 MiB now.
+const INITRAMFS_ROOM: Bytes = Bytes::mib(96);
 
 struct Place {
     tree: PathBuf,
@@ -62,7 +65,7 @@ fn build(spec: &BaseSpec) -> Result<()> {
         unpacked.push(Unpacked { package, control: unpack::control_members(&store, package)?, files });
     }
     dpkgdb::write(tree, &unpacked)?;
-    copy_tree(&spec.rootfs, tree)?;
+    treecopy::copy(&spec.rootfs, tree, &|_| Ok(true))?;
     step.done(&format!("{} packages", unpacked.len()));
 
     let step = progress::step("configuring packages");
@@ -79,8 +82,7 @@ fn build(spec: &BaseSpec) -> Result<()> {
 
     let step = progress::step("making the initramfs and the root file system");
     let entries = rootfs::list(tree)?;
-    let initrd_room = Bytes::mib(96);
-    let root_size = rootfs::file_system_size(&entries, spec.slack + initrd_room);
+    let root_size = rootfs::file_system_size(&entries, spec.slack + INITRAMFS_ROOM);
     std::thread::scope(|scope| -> Result<()> {
         let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
         make_file_system(&place, &entries, root_size, spec)?;
@@ -89,7 +91,7 @@ fn build(spec: &BaseSpec) -> Result<()> {
     add_initramfs(&place, &kernel, spec)?;
     take_boot_files(tree, &spec.out)?;
     for dir in presets::UNIT_DIRS {
-        presets::copy_links_and_files(&tree.join(dir), &spec.out.join("units").join(dir))?;
+        treecopy::copy(&tree.join(dir), &spec.out.join("units").join(dir), &presets::is_about_units)?;
     }
     let mut paths = rootfs::nodes(&entries);
     paths.insert(format!("/boot/initrd.img-{kernel}"), super::spec::Node::File);
@@ -142,20 +144,6 @@ fn tool(place: &Place, spec: &BaseSpec, program: &str) -> Command {
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
     command.env("SOURCE_DATE_EPOCH", spec.epoch.to_string());
     command
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
-            copy_tree(&source, &target)?;
-        } else {
-            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn kernel_version(tree: &Path) -> Result<String> {

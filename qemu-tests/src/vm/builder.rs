@@ -36,7 +36,6 @@ pub struct Builder<'a> {
     forwards: Vec<u16>,
     isolated: bool,
     wires: Vec<Nic>,
-    agent: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -49,7 +48,6 @@ impl<'a> Builder<'a> {
             forwards: vec![22, 80, 443],
             isolated: false,
             wires: Vec::new(),
-            agent: true,
         }
     }
 
@@ -137,13 +135,6 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Passes nothing to the guest to run commands with; [`Vm::root_sh`] will fail.
-    #[must_use]
-    pub fn without_agent(mut self) -> Self {
-        self.agent = false;
-        self
-    }
-
     /// Starts it.
     pub fn start(mut self) -> Result<Vm<'a>> {
         let name = self.name.clone();
@@ -181,9 +172,7 @@ impl<'a> Builder<'a> {
         self.machine.ports.push((agent::PORT.to_owned(), sockets.agent.clone()));
         self.machine.qmp = Some(sockets.qmp.clone());
         self.machine.paused = true;
-        if self.agent {
-            self.machine.smbios.credentials.extend(agent::credentials());
-        }
+        self.machine.smbios.credentials.extend(agent::credentials());
 
         let args = arguments(lab.target(), &self.machine)?;
         let shown: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
