@@ -97,6 +97,11 @@ struct VerifyArgs {
 enum Internal {
     /// Assembles a root from a tools tree and becomes a program on it
     Enter(EnterArgs),
+    /// Makes all mounts private and becomes a program
+    Private {
+        #[arg(last = true, required = true)]
+        argv: Vec<OsString>,
+    },
     /// Unpacks a tools tree
     Untar { from: PathBuf, to: PathBuf },
     /// Makes a base layer
@@ -125,7 +130,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => hearth::exit::report(PROGRAM, &error),
+        Err(error) => {
+            interrupt::settle();
+            hearth::exit::report(PROGRAM, &error)
+        }
     }
 }
 
@@ -237,6 +245,11 @@ fn run_internal(command: Internal) -> Result<()> {
         Internal::Enter(args) => {
             let binds = args.bind.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
             inside::enter(&Enter { tree: args.tree, at: args.at, binds, argv: args.argv })
+        }
+        Internal::Private { argv } => {
+            inside::make_private()?;
+            let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
+            Err(error).with_context(|| format!("starting {}", argv[0].to_string_lossy())).kind(Exit::Environment)
         }
         Internal::Untar { from, to } => inside::untar(&from, &to),
         Internal::Base { spec } => inside::base::run(&spec),

@@ -69,11 +69,29 @@ pub fn internal(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The error for an inner half that has already said on stderr what went wrong.
+/// `program` on the host's root; as root, its mounts are its own, so that none stays if it is
+/// killed. (As a plain user, programs that mount make a namespace by themselves.)
+pub fn with_private_mounts(program: &str) -> Result<Command> {
+    if !geteuid().is_root() {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "unchanged", "--"]);
+    command.arg(launcher()?).args(["internal", "private", "--", program]);
+    Ok(command)
+}
+
+/// The error for an inner half, which shares our stderr and has said there what went wrong
+/// unless it was killed.
 pub fn failed(what: &str, status: std::process::ExitStatus) -> anyhow::Error {
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    let exit = hearth::exit::TABLE.iter().find(|row| Some(row.1) == code).map_or(Exit::Io, |row| row.0);
-    hearth::exit::mark(anyhow!("{what} failed ({status}); the lines above say why"), exit)
+    const KILLED: i32 = 128 + 9;
+    match status.code() {
+        Some(code) if code != KILLED => hearth::exit::reported(u8::try_from(code).unwrap_or(1)),
+        _ => hearth::exit::mark(
+            anyhow!("{what} was killed: if this machine ran out of memory (`dmesg` tells), close other programs"),
+            Exit::Environment,
+        ),
+    }
 }
 
 fn namespace_command() -> Command {
@@ -95,7 +113,9 @@ fn launcher() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(LAUNCHER) {
         return Ok(path.into());
     }
-    let me = std::env::current_exe().context("finding our own program file")?;
+    let me = std::env::current_exe()
+        .context("finding our own program file: is /proc mounted? (`mount -t proc proc /proc`)")
+        .kind(Exit::Environment)?;
     if me.file_stem().is_some_and(|name| name == "hearth-image") {
         return Ok(me);
     }

@@ -107,11 +107,12 @@ impl Tools {
     pub fn ensure(cache: &Cache, set: ToolSet, mirror: Option<Mirrors>) -> Result<Self> {
         let recipe = format!("{GENERATION} {SUITE} {}", set.packages().join(" "));
         let name = format!("{}-{}", set.name(), &Digest::of(&recipe).to_string()[..16]);
+        // Here and not only before a tree is made: a host may lose them later.
+        sandbox::require_namespaces()?;
         let dir = cache.dir("tools")?;
         let tree = dir.join(&name);
         let _lock = cache.lock(&format!("tools-{name}"))?;
         if !tree.exists() {
-            sandbox::require_namespaces()?;
             let mirrors = Mirrors::for_building(cache, SUITE, mirror)?;
             cache::sweep(&dir)?;
             make(&dir, &tree, set, &mirrors)?;
@@ -138,8 +139,8 @@ impl Tools {
 fn make(dir: &Path, tree: &Path, set: ToolSet, mirrors: &Mirrors) -> Result<()> {
     let step = progress::step(format!("tools: Debian's {} programs (once)", set.name()));
     let tar = Unfinished::new(cache::Cache::partial(dir, set.name()));
-    let mut command = Cmd::new("making the tools tree", "mmdebstrap")
-        .args(["--variant=apt", "--format=tar", "--quiet"])
+    let mut command = Cmd::from_command("making the tools tree", sandbox::with_private_mounts("mmdebstrap")?)
+        .args(["--variant=apt", "--format=tar"])
         .args(["--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io"])
         .args(["man", "doc", "locale", "info"].map(|kind| format!("--dpkgopt=path-exclude=/usr/share/{kind}/*")))
         .arg(format!("--include={}", set.packages().join(",")))
@@ -148,7 +149,14 @@ fn make(dir: &Path, tree: &Path, set: ToolSet, mirrors: &Mirrors) -> Result<()> 
         .arg(SUITE)
         .arg(tar.path());
     command = command.input(mirrors.sources(SUITE, "main")).arg("-");
-    command.run().kind(Exit::Dependency)?;
+    command
+        .run()
+        .context(format!(
+            "Debian's {} programs cannot be taken from {}: check the network, the clock, or the recipe's `mirror`",
+            set.name(),
+            mirrors.debian
+        ))
+        .kind(Exit::Dependency)?;
     let new = tree.with_extension("new");
     let unpack = sandbox::internal(&["untar"])?;
     let unpacked = Cmd::from_command("unpacking the tools tree", unpack).arg(tar.path()).arg(&new).run();
