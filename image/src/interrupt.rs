@@ -2,9 +2,11 @@
 //! so, and leave with the code from the table. Programs in a sandbox are alone in
 //! a process-id namespace, so ending its first process ends them all.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -12,12 +14,14 @@ use hearth::exit::Exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Installs the handler. Call once, first thing.
 pub fn install(program: &'static str) -> Result<()> {
     ctrlc::set_handler(move || {
-        end_children();
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        end_programs();
         for path in unfinished().iter() {
             let _ = fs::remove_file(path);
         }
@@ -25,6 +29,18 @@ pub fn install(program: &'static str) -> Result<()> {
         std::process::exit(i32::from(Exit::Interrupted.code()));
     })
     .context("installing the Ctrl-C handler")
+}
+
+/// How soon the handler runs after a signal.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Call before an error is reported: a program that Ctrl-C ended looks like one that failed.
+/// If we are being interrupted this does not return, the handler has the last word.
+pub fn settle() {
+    std::thread::sleep(NOTICE);
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 /// A file that must not stay if we are interrupted, fail or panic.
@@ -71,33 +87,66 @@ fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
 /// How long a program has to tidy up after itself (mmdebstrap unmounts) before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
-fn end_children() {
-    signal_children(Signal::SIGTERM);
+/// Ends our children and theirs. All are asked, not only the first: mmdebstrap, for one, waits
+/// for the program it has started, however long that takes, before it tidies up.
+fn end_programs() {
+    let mut running = descendants();
+    signal_all(&running, Signal::SIGTERM);
     let deadline = Instant::now() + GRACE;
-    while !children().is_empty() && Instant::now() < deadline {
+    while !running.is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
+        // What began meanwhile, and what has lost its parent since.
+        running.extend(descendants());
+        running.retain(Process::is_running);
     }
-    signal_children(Signal::SIGKILL);
+    signal_all(&running, Signal::SIGKILL);
 }
 
-fn signal_children(signal: Signal) {
-    for child in children() {
+fn signal_all(processes: &BTreeSet<Process>, signal: Signal) {
+    for process in processes {
         // It may have ended by itself meanwhile.
-        let _ = kill(child, signal);
+        let _ = kill(Pid::from_raw(process.pid), signal);
     }
 }
 
-/// Our children that still run; those that ended wait for a parent that is leaving.
-fn children() -> Vec<Pid> {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    let text: String = lists.collect::<Vec<_>>().join(" ");
-    text.split_whitespace().filter(|pid| !ended(pid)).filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+/// A process; its number alone may be another's later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Process {
+    pid: i32,
+    started: u64,
 }
 
-fn ended(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+impl Process {
+    /// The process with this number and its parent's, unless it has ended and waits to be collected.
+    fn read(pid: i32) -> Option<(Self, i32)> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before it may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let (state, parent, started) = (fields.first()?, fields.get(1)?, fields.get(19)?);
+        (*state != "Z").then_some(())?;
+        Some((Self { pid, started: started.parse().ok()? }, parent.parse().ok()?))
+    }
+
+    fn is_running(&self) -> bool {
+        Self::read(self.pid).is_some_and(|(process, _)| process == *self)
+    }
+}
+
+/// Every process that we started, or that one of those started.
+fn descendants() -> BTreeSet<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all: Vec<(Process, i32)> =
+        entries.filter_map(|entry| Process::read(entry.file_name().to_str()?.parse().ok()?)).collect();
+    let mut found = BTreeSet::new();
+    let mut parents = vec![Pid::this().as_raw()];
+    while let Some(wanted) = parents.pop() {
+        for (process, _) in all.iter().filter(|(_, parent)| *parent == wanted) {
+            if found.insert(*process) {
+                parents.push(process.pid);
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -105,13 +154,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_are_seen_until_they_end() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        assert!(children().contains(&pid));
-        child.kill().unwrap();
+    fn programs_are_seen_until_they_end_and_so_are_theirs() {
+        let mut child = std::process::Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let (shell, parent) = Process::read(pid).unwrap();
+        assert_eq!(parent, Pid::this().as_raw());
+        let of_shell = || {
+            descendants()
+                .into_iter()
+                .filter(|process| Process::read(process.pid).is_some_and(|(_, parent)| parent == pid))
+                .collect::<BTreeSet<_>>()
+        };
+        while of_shell().is_empty() {
+            std::thread::yield_now();
+        }
+        let sleep = of_shell();
+        assert!(descendants().contains(&shell));
+        signal_all(&sleep, Signal::SIGKILL);
         child.wait().unwrap();
-        assert!(!children().contains(&pid));
+        assert!(!shell.is_running() && sleep.iter().all(|process| !process.is_running()));
     }
 
     #[test]
