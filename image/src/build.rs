@@ -54,8 +54,8 @@ pub fn run(request: &Request) -> Result<Outputs> {
     // Reads the overlays before the long work: what is wrong there is said at once.
     let mut layer = Layer::from_recipe(&recipe)?;
     let sizes = Sizes::read(&recipe.target_dir())?;
-    let program = program::ensure(&cache, &recipe)?;
     let base = base::ensure(&cache, &tools, &recipe, &lock)?;
+    let program = program::ensure(&cache, &recipe)?;
     presets::apply(&tools, &base, &mut layer)?;
     add_generated(&mut layer, &cache, &recipe, program)?;
     let image_id = image_id(&base, &layer, &recipe)?;

@@ -120,7 +120,11 @@ fn download(agent: &ureq::Agent, url: &str, package: &Locked) -> Result<Vec<u8>>
             Err(error) => last = Some(anyhow::Error::from(error)),
         }
     }
-    Err(last.unwrap_or_else(|| anyhow!("no answer"))).kind(Exit::Dependency)
+    let cause = last.unwrap_or_else(|| anyhow!("no answer"));
+    Err(cause.context(format!(
+        "{url} cannot be read: check the network and build again; packages that have arrived are kept"
+    )))
+    .kind(Exit::Dependency)
 }
 
 #[cfg(test)]

@@ -35,10 +35,13 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
     match apt.update()? {
         Reach::Fresh => {}
         Reach::Unreachable(why) => {
-            let lock = Lock::read(&kept).map_err(|_| {
-                anyhow!("the archive cannot be reached and no earlier package list for this recipe is cached: {why}")
-            });
-            let lock = lock.kind(Exit::Dependency)?;
+            let Ok(lock) = Lock::read(&kept) else {
+                return Err(why.context(
+                    "the archive cannot be reached and no earlier package list for this recipe is cached: check the \
+                     network, or the recipe's `mirror`, and try again",
+                ))
+                .kind(Exit::Dependency);
+            };
             step.done(&format!(
                 "the archive cannot be reached; using the {} packages resolved last time",
                 lock.packages.len()
@@ -92,7 +95,7 @@ pub fn wanted(recipe: &Recipe) -> Digest {
 /// Whether the archives answered.
 enum Reach {
     Fresh,
-    Unreachable(String),
+    Unreachable(anyhow::Error),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -139,12 +142,12 @@ impl<'a> Apt<'a> {
         let outcome = self.run("reading the archive's package lists", "apt-get")?.args(["-q", "update"]).run();
         match outcome {
             Ok(()) => Ok(Reach::Fresh),
-            Err(error) if unreachable(&error.to_string()) => Ok(Reach::Unreachable(error.to_string())),
-            Err(error) => Err(error)
-                .context(
-                    "the archive's package lists are not to be trusted or not complete; nothing was taken from them",
-                )
-                .kind(Exit::Dependency),
+            Err(error) if unreachable(&error.to_string()) => Ok(Reach::Unreachable(error)),
+            Err(error) if hearth::exit::code_of(&error) == Exit::Environment.code() => Err(error),
+            Err(error) => {
+                let advice = advice(&error.to_string());
+                Err(error).context(format!("{advice}; nothing was taken from them")).kind(Exit::Dependency)
+            }
         }
     }
 
@@ -155,7 +158,10 @@ impl<'a> Apt<'a> {
             .args(ALWAYS)
             .args(names)
             .stdout()
-            .context("apt cannot install what the recipe asks for")
+            .context(
+                "apt cannot install what the recipe asks for: check the names in recipe.toml and in the packages.toml \
+                 of its target and overlays",
+            )
             .kind(Exit::Input)?;
         Ok(parse_simulation(&out))
     }
@@ -219,6 +225,17 @@ fn unreachable(said: &str) -> bool {
     ];
     const WRONG: [&str; 5] = ["NO_PUBKEY", "BADSIG", "expired", "invalid signature", "not signed"];
     SIGNS.iter().any(|sign| said.contains(sign)) && !WRONG.iter().any(|sign| said.contains(sign))
+}
+
+/// What to think and do of package lists that apt refuses.
+fn advice(said: &str) -> &'static str {
+    if said.contains("expired") || said.contains("not valid yet") {
+        "the archive's package lists are out of date: check the clock of this machine (`date`), then try another \
+         mirror (`mirror` and `security-mirror` in the recipe)"
+    } else {
+        "the archive's package lists are not to be trusted or not complete: try again in some minutes, then another \
+         mirror (`mirror` and `security-mirror` in the recipe)"
+    }
 }
 
 /// Reads `Inst name (version origin [arch])` lines.

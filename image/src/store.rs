@@ -69,6 +69,13 @@ impl Store {
         self.path(sha256, Half::Data).exists() && self.path(sha256, Half::Control).exists()
     }
 
+    /// Whether both halves of a package can be read to their ends, where their checksums are.
+    pub fn is_sound(&self, sha256: &Digest) -> bool {
+        [Half::Control, Half::Data]
+            .into_iter()
+            .all(|half| self.open_half(sha256, half).is_ok_and(|mut half| io::copy(&mut half, &mut io::sink()).is_ok()))
+    }
+
     /// Removes a package that turned out damaged, so that it is fetched again.
     pub fn forget(&self, sha256: &Digest) {
         for half in [Half::Data, Half::Control] {
@@ -107,6 +114,10 @@ impl Store {
     pub fn open_half(&self, sha256: &Digest, half: Half) -> Result<impl Read + use<>> {
         let path = self.path(sha256, half);
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        // A decoder takes no bytes for the end of none; a power cut leaves such files.
+        if file.metadata().with_context(|| format!("opening {}", path.display()))?.len() == 0 {
+            return Err(anyhow!("{} is empty", path.display())).kind(Exit::Io);
+        }
         zstd::Decoder::new(file).with_context(|| format!("opening {}", path.display()))
     }
 }
@@ -170,14 +181,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_in_the_store_is_noticed() {
+    fn a_flipped_bit_and_a_missing_end_are_noticed() {
         let (_dir, store, sha256) = example();
+        assert!(store.is_sound(&sha256));
         let path = store.path(&sha256, Half::Data);
-        let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(read(&store, &sha256, Half::Data).is_err());
+        let good = fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for bad in [flipped, good[..good.len() - 1].to_vec(), Vec::new()] {
+            fs::write(&path, bad).unwrap();
+            assert!(read(&store, &sha256, Half::Data).is_err());
+            assert!(!store.is_sound(&sha256));
+        }
     }
 
     #[test]

@@ -89,17 +89,45 @@ fn find(error: &anyhow::Error) -> Option<Exit> {
         .map(|marked| marked.exit)
 }
 
-/// The exit code for `error`: its mark, or 6 for an unmarked I/O error, or 1.
+/// The exit code for `error`: its mark, or 4 for a full disk, or 6 for another unmarked
+/// I/O error, or 1.
 pub fn code_of(error: &anyhow::Error) -> u8 {
+    let io = || error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     match find(error) {
         Some(exit) => exit.code(),
-        None if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) => Exit::Io.code(),
+        None if io().is_some_and(is_full) => Exit::Environment.code(),
+        None if io().is_some() => Exit::Io.code(),
         None => 1,
     }
 }
 
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// An error that another process of ours has reported already; only its code is left to give.
+#[derive(Debug)]
+struct Reported(u8);
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reported already, with code {}", self.0)
+    }
+}
+
+impl std::error::Error for Reported {}
+
+/// The error for a process of ours that has reported what went wrong and exited with `code`.
+pub fn reported(code: u8) -> anyhow::Error {
+    anyhow::Error::new(Reported(code))
+}
+
 /// Prints `error` with its causes, a line each, and gives its exit code.
 pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
+    if let Some(Reported(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     eprintln!("{program}: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
@@ -134,5 +162,7 @@ mod tests {
         let error = anyhow::Error::from(std::io::Error::other("x")).context("writing");
         assert_eq!(code_of(&error), Exit::Io.code());
         assert_eq!(code_of(&anyhow!("x")), 1);
+        let full = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)).context("writing");
+        assert_eq!(code_of(&full), Exit::Environment.code());
     }
 }

@@ -90,7 +90,10 @@ impl Cmd {
         }
         let said = if out.stderr.is_empty() { &out.stdout } else { &out.stderr };
         let tail = last_lines(said);
-        Err(anyhow!("{what} failed: `{argv}` ended with {}{tail}", out.status))
+        let error = anyhow!("{what} failed: `{argv}` ended with {}{tail}", out.status);
+        // The one failure that says the same whichever program meets it.
+        let full = tail.contains("No space left on device");
+        Err(if full { mark(error, Exit::Environment) } else { error })
     }
 
     /// Runs it and tells only whether it exited with 0: for questions.
@@ -106,9 +109,9 @@ impl Cmd {
     }
 
     fn try_output(mut self) -> Result<(String, Output)> {
-        let argv = show(&self.command);
+        let argv = brief(&self.command);
         if VERBOSE.load(Ordering::Relaxed) {
-            eprintln!("+ {argv}");
+            eprintln!("+ {}", show(&self.command));
         }
         self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -132,6 +135,17 @@ impl Cmd {
 /// The command line as a person would type it.
 pub fn show(command: &Command) -> String {
     std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// The same for an error: of a command line that builds a sandbox with `setpriv … --`, what runs in it.
+fn brief(command: &Command) -> String {
+    let args: Vec<&OsStr> = command.get_args().collect();
+    match args.iter().rposition(|arg| *arg == "--") {
+        Some(at) if command.get_program() == "setpriv" => {
+            args[at + 1..].iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+        }
+        _ => show(command),
+    }
 }
 
 fn quote(word: &OsStr) -> String {
@@ -163,9 +177,25 @@ mod tests {
     }
 
     #[test]
+    fn an_error_shows_what_ran_in_a_sandbox_not_how_it_was_built() {
+        let mut command = Command::new("setpriv");
+        command.args(["unshare", "--", "enter", "--", "apt-get", "-q", "update"]);
+        assert_eq!(brief(&command), "apt-get -q update");
+        let mut command = Command::new("rm");
+        command.args(["--", "x"]);
+        assert_eq!(brief(&command), "rm -- x");
+    }
+
+    #[test]
     fn a_missing_program_is_an_environment_failure() {
         let error = Cmd::new("looking", "no-such-program-here").run().unwrap_err();
         assert_eq!(crate::exit::code_of(&error), Exit::Environment.code());
+    }
+
+    #[test]
+    fn a_program_that_fills_the_disk_is_an_environment_failure() {
+        let error = Cmd::new("filling", "sh").args(["-c", "seq 1 9 >/dev/full"]).run().unwrap_err();
+        assert_eq!(crate::exit::code_of(&error), Exit::Environment.code(), "{error}");
     }
 
     #[test]

@@ -41,10 +41,12 @@ struct Place {
 pub fn run(path: &Path) -> Result<()> {
     let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let spec: BaseSpec = serde_json::from_slice(&text).context("reading the work order")?;
-    let outcome = build(&spec).inspect_err(|error| {
-        if let Some(Damaged(digest)) = error.downcast_ref() {
-            let _ = fs::write(spec.out.join(crate::base::DAMAGED), digest.to_string());
+    let outcome = build(&spec).map_err(|error| match error.downcast_ref() {
+        // The outer half says it: it will be repaired, so it is no error yet.
+        Some(Damaged(digest)) if fs::write(spec.out.join(crate::base::DAMAGED), digest.to_string()).is_ok() => {
+            hearth::exit::reported(Exit::Io.code())
         }
+        _ => error,
     });
     if spec.work_dir.is_some() {
         // The files are of many owners, so only this namespace can remove them.
@@ -148,8 +150,11 @@ fn tool(place: &Place, spec: &BaseSpec, program: &str) -> Command {
 
 fn kernel_version(tree: &Path) -> Result<String> {
     let dir = tree.join("usr/lib/modules");
-    let mut found: Vec<String> = fs::read_dir(&dir)
-        .with_context(|| format!("reading {}", dir.display()))?
+    let entries =
+        dir.exists().then(|| fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))).transpose()?;
+    let mut found: Vec<String> = entries
+        .into_iter()
+        .flatten()
         .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_, _>>()?;
     match (found.pop(), found.is_empty()) {

@@ -19,7 +19,7 @@ pub fn unpack_all(store: &Store, packages: &[SpecPackage], tree: &Path) -> Resul
     let lists: Mutex<Vec<Vec<String>>> = Mutex::new(vec![Vec::new(); packages.len()]);
     let one = |index: usize| -> Result<()> {
         let package = &packages[index];
-        let list = unpack(store, package, tree).map_err(|error| error.context(Damaged(package.sha256)))?;
+        let list = unpack(store, package, tree).map_err(|error| blame(store, package, error))?;
         lists.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = list;
         Ok(())
     };
@@ -69,6 +69,11 @@ fn unpack(store: &Store, package: &SpecPackage, tree: &Path) -> Result<Vec<Strin
     Ok(list)
 }
 
+/// Marks `error` as a damaged package if that is what it is, and not a full disk.
+fn blame(store: &Store, package: &SpecPackage, error: anyhow::Error) -> anyhow::Error {
+    if store.is_sound(&package.sha256) { error } else { error.context(Damaged(package.sha256)) }
+}
+
 /// `./usr/bin/x` as dpkg writes it: `/usr/bin/x`, and `/.` for the root.
 fn dpkg_path(path: &Path) -> Result<String> {
     let text = path.to_str().ok_or_else(|| anyhow!("a path in a package is not UTF-8: {}", path.display()))?;
@@ -92,9 +97,11 @@ pub fn control_members(store: &Store, package: &SpecPackage) -> Result<Vec<(Stri
             std::io::Read::read_to_end(&mut entry, &mut body)?;
             members.push((name, body));
         }
+        // Read to the end: the stream's checksum comes last.
+        std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
         Ok(members)
     };
-    read().map_err(|error| error.context(Damaged(package.sha256)))
+    read().map_err(|error| blame(store, package, error))
 }
 
 #[cfg(test)]
