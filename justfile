@@ -3,7 +3,8 @@
 builder := justfile_directory() / "target/release/hearth-image"
 test_image := justfile_directory() / "target/test-image" / "hearth-" + version + "-amd64.img"
 version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml`
-vm_tests := "HEARTH_IMAGE_BIN=" + builder + " HEARTH_TEST_IMAGE=" + test_image + " cargo test --locked -p hearth-qemu-tests"
+as_builder := "HEARTH_IMAGE_BIN=" + builder
+vm_tests := as_builder + " HEARTH_TEST_IMAGE=" + test_image + " cargo test --locked -p hearth-qemu-tests"
 
 _default:
     @just --list --unsorted
@@ -22,7 +23,7 @@ verify *flags: _builder
     {{builder}} verify {{flags}}
 
 # Everything CI runs
-test: lint unit _builder _test-image two-builds vm
+test: lint unit _builder faults _test-image two-builds vm
 
 # Formatting, clippy, and the licence and source of every crate
 lint:
@@ -33,7 +34,11 @@ lint:
 # Unit, golden and property tests
 unit:
     cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests --lib --bins
-    cargo test --locked --quiet -p hearth-image --test cli
+    cargo test --locked --quiet -p hearth-image --test cli --test host
+
+# What archives, caches, networks and signals may do to a build
+faults: _builder
+    {{as_builder}} cargo test --locked --quiet -p hearth-image --test archive --test interrupts
 
 # Two builds, as different users in different folders, must be the same bytes
 two-builds: _builder _test-image
@@ -44,9 +49,16 @@ vm: _builder _test-image
     {{vm_tests}} --test boots -- --test-threads=1
     {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
 
-# All virtual machine tests, the slow ones too: power cuts, twins, identities, the harness itself
+# Signals at every stage of a whole build; then all virtual machine tests, the slow ones too: power
+# cuts, twins, identities, the harness itself
 prove-image: _builder _test-image
+    {{as_builder}} HEARTH_TEST_IMAGE={{test_image}} cargo test --locked -p hearth-image --test whole -- --test-threads=1
     {{vm_tests}} --test '*' -- --test-threads=1
+
+# README's first command in a minimal Debian 13 (as root), and the boot of what it made
+prove-newcomer: _builder
+    ./qemu-tests/newcomer target/newcomer
+    {{as_builder}} HEARTH_TEST_IMAGE={{justfile_directory()}}/target/newcomer/hearth-{{version}}-amd64.img cargo test --locked -p hearth-qemu-tests --test boots -- --test-threads=1 bios uefi
 
 _builder:
     cargo build --locked --quiet --release -p hearth-image
