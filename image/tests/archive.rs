@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 
+use hearth::digest::Digest;
 use hearth::exit::Exit;
 use hearth_image::mirrors::KEYRING;
 use hearth_image::tools::ToolSet;
@@ -136,7 +137,6 @@ fn a_damaged_package_in_the_cache_is_noticed_and_fetched_again() {
 #[test]
 fn without_a_network_a_cold_cache_is_an_error_and_a_warm_one_is_not() {
     let scene = Scene::new();
-    let recipe = scene.archive.recipe();
     // Nobody listens there any more.
     drop(scene.archive);
     let outcome = scene.place.run(&["lock"]);
@@ -159,7 +159,32 @@ fn without_a_network_a_cold_cache_is_an_error_and_a_warm_one_is_not() {
     let outcome = scene.place.run(&["build"]);
     outcome.assert_fails(Exit::Dependency, &["downloading hearth-example 1.0", "network"]);
     scene.place.assert_nothing_left();
-    scene.place.write("checkout/recipe.toml", &recipe);
+}
+
+#[test]
+fn a_cache_on_a_full_disk_is_named_whoever_fills_it() {
+    if only_root("the test mounts small disks") {
+        return;
+    }
+    let key = Key::new();
+    let mut large = Package::essential("1.0");
+    // What no packer makes smaller.
+    large.content =
+        (0..200_000).flat_map(|number: u64| Digest::of(number.to_string()).to_string().into_bytes()).collect();
+    let archive = Archive::new(&key, &[large]);
+    let place = Place::roomy(&archive.recipe());
+    key.trust_in(&place.add_tools(ToolSet::Image));
+    let cache = place.path("cache/hearth");
+    for (folder, size, words) in [
+        ("packages", "1M", ["storing hearth-example", "No space left on device"]),
+        ("apt", "8k", ["reading the archive's package lists", "No space left on device"]),
+    ] {
+        let folder = cache.join(folder);
+        let script = format!("mkdir -p '{0}'; mount -t tmpfs -o size={size} none '{0}'", folder.display());
+        let outcome = Outcome::of(place.command_after(&script, &[], &["build"]).output().unwrap());
+        outcome.assert_fails(Exit::Environment, &words);
+        place.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -86,13 +86,14 @@ impl Place {
         let made = Tools::ensure(&Cache::open().unwrap(), set, None).unwrap();
         fs::create_dir_all(self.path("cache/hearth/tools")).unwrap();
         let tree = self.path("cache/hearth/tools").join(made.name());
-        // Hard links are quicker, and possible only on one file system.
-        let copy = |flags: &str| as_owner("cp").arg(flags).arg(made.tree()).arg(&tree).output().unwrap();
-        if !copy("-al").status.success() {
-            run(as_owner("rm").arg("-rf").arg(&tree));
-            assert!(copy("-a").status.success());
-        }
+        copy_tree(made.tree(), &tree);
         tree
+    }
+
+    /// Gives this place's cache what this machine's has under `name`.
+    pub fn add_cached(&self, name: &str) {
+        let from = Cache::open().unwrap().dir(name).unwrap();
+        copy_tree(&from, &self.path("cache/hearth").join(name));
     }
 
     /// The program, about to run in this place's checkout.
@@ -168,6 +169,15 @@ impl Drop for Place {
     fn drop(&mut self) {
         // Trees hold files of owners that only a namespace may remove.
         let _ = as_owner("rm").arg("-rf").arg(self.dir.path()).output();
+    }
+}
+
+/// Copies a folder of the cache, whose files nobody changes in place: so hard links do, which
+/// are quick, but possible only on one file system.
+fn copy_tree(from: &Path, to: &Path) {
+    if !as_owner("cp").arg("-al").arg(from).arg(to).output().unwrap().status.success() {
+        run(as_owner("rm").arg("-rf").arg(to));
+        run(as_owner("cp").arg("-a").arg(from).arg(to));
     }
 }
 
