@@ -1,15 +1,14 @@
 //! `hearth-image`: the workstation's side of Hearth.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use hearth::exit::{Exit, Kind as _};
 use hearth::manifest::Bundle;
+use hearth::passphrase;
 use hearth::units::Bytes;
 use hearth_image::build::{self, Request};
 use hearth_image::cache::Cache;
@@ -53,6 +52,9 @@ enum Command {
     Keygen,
     /// Sign the manifest of the image that was built
     Sign(OutArgs),
+    /// Check answer files (hearth.toml), and help to write them
+    #[command(subcommand)]
+    Answers(hearth::answers::command::Command),
     /// What `hearth-image` runs of itself inside a sandbox
     #[command(subcommand, hide = true)]
     Internal(Internal),
@@ -162,6 +164,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Verify(args) => verify::verify(&image(args.image)?, args.key.as_deref()),
         Command::Keygen => keygen(),
         Command::Sign(args) => sign_manifest(&outputs(args.out)?),
+        Command::Answers(command) => hearth::answers::command::run(&command),
         Command::Internal(internal) => run_internal(internal),
     }
 }
@@ -206,26 +209,9 @@ fn summary(outputs: &Outputs) -> Result<()> {
     Ok(())
 }
 
-/// Reads a passphrase: typed twice on a terminal, or one line of standard input.
-fn passphrase(prompt: &str, twice: bool) -> Result<String> {
-    use std::io::IsTerminal as _;
-    if std::io::stdin().is_terminal() {
-        let asked = dialoguer::Password::new().with_prompt(prompt);
-        let asked =
-            if twice { asked.with_confirmation("Once more", "These differ; again from the start") } else { asked };
-        return asked.interact().context("asking for the passphrase");
-    }
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .context("reading the passphrase from standard input")
-        .kind(Exit::Input)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
 fn keygen() -> Result<()> {
     let (secret, public) = (sign::secret_key_path()?, sign::public_key_path()?);
-    let passphrase = passphrase("A passphrase for the new key", true)?;
+    let passphrase = passphrase::ask("A passphrase for the new key", true)?;
     sign::make_keys(&secret, &public, &passphrase)?;
     println!("The secret key is {}: keep a copy of it and its passphrase in a safe place.", secret.display());
     println!("The public key is {}: give it to whoever checks your images.", public.display());
@@ -235,7 +221,7 @@ fn keygen() -> Result<()> {
 fn sign_manifest(outputs: &Outputs) -> Result<()> {
     let manifest = outputs.manifest();
     verify::read_manifest(&manifest)?;
-    let signature = sign::sign(&manifest, &sign::secret_key_path()?, &passphrase("The key's passphrase", false)?)?;
+    let signature = sign::sign(&manifest, &sign::secret_key_path()?, &passphrase::ask("The key's passphrase", false)?)?;
     println!("{}", signature.display());
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::exit::{Exit, Kind as _};
+use hearth::nearest::nearest;
 use serde::de::DeserializeOwned;
 
 /// Reads `path` as a `T`.
@@ -31,12 +32,7 @@ fn explain(error: &toml::de::Error, text: &str, name: &str) -> String {
 fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.strip_prefix("unknown field `")?.split('`');
     let wrong = quoted.next()?;
-    let known = quoted.skip(1).step_by(2);
-    known
-        .map(|key| (strsim::damerau_levenshtein(wrong, key), key))
-        .filter(|(distance, _)| *distance <= wrong.len().div_ceil(2))
-        .min()
-        .map(|(_, key)| key)
+    nearest(wrong, quoted.skip(1).step_by(2))
 }
 
 #[cfg(test)]

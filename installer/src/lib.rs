@@ -3,6 +3,7 @@
 //! on. Nothing here knows how an image is built.
 
 pub mod adopt;
+pub mod answers;
 pub mod bootchain;
 pub mod digest;
 pub mod durable;
@@ -10,6 +11,8 @@ pub mod exit;
 pub mod facts;
 pub mod layout;
 pub mod manifest;
+pub mod nearest;
 pub mod page;
+pub mod passphrase;
 pub mod run;
 pub mod units;

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::Console;
 use hearth::page::text::print;
-use hearth::{adopt, bootchain, facts, page, run};
+use hearth::{adopt, answers, bootchain, facts, page, run};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,9 @@ enum Command {
     Head(HeadArgs),
     /// Run from this disk: grow the system, make data, start normally from then on.
     AdoptDisk(AdoptArgs),
+    /// Check answer files (hearth.toml), and help to write them.
+    #[command(subcommand)]
+    Answers(answers::command::Command),
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
 }
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<()> {
     match command {
+        Command::Answers(command) => answers::command::run(&command),
         Command::BootChain(BootChainArgs { action: BootChainAction::Renew { dry_run } }) => {
             bootchain::renew::renew(dry_run, &mut |line| println!("{line}"))
         }
