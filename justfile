@@ -40,6 +40,10 @@ unit:
 faults: _builder
     {{as_builder}} cargo test --locked --quiet -p hearth-image --test archive --test interrupts
 
+# Write what is generated from the sources: docs/answers.md and the example answer file
+generate:
+    HEARTH_BLESS=1 cargo test --locked --quiet -p hearth --lib answers::tests::the_generated_files
+
 # Two builds, as different users in different folders, must be the same bytes
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}

@@ -12,6 +12,8 @@ mod json;
 mod node;
 mod problems;
 mod record;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod schema;
 mod secret;

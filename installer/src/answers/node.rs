@@ -11,6 +11,9 @@ use toml::de::{DeTable, DeValue};
 use super::problems::{Place, Problem, Problems};
 use super::record::Answer;
 
+/// How people call the part before the first section.
+pub(super) const TOP: &str = "the top of the file";
+
 /// A value in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
@@ -31,14 +34,7 @@ pub(super) struct Node<'a> {
 impl<'a> Node<'a> {
     /// The whole file.
     pub fn root(value: &'a DeValue<'a>) -> Self {
-        Self {
-            value,
-            span: 0..0,
-            key: "",
-            start: 0,
-            title: "the top of the file".to_owned(),
-            path: Some(String::new()),
-        }
+        Self { value, span: 0..0, key: "", start: 0, title: TOP.to_owned(), path: Some(String::new()) }
     }
 
     /// The table, if it is one.
@@ -47,6 +43,11 @@ impl<'a> Node<'a> {
             DeValue::Table(table) => Some(table),
             _ => None,
         }
+    }
+
+    /// Where its keys stand, in words.
+    pub fn within(&self) -> String {
+        if self.path.as_deref() == Some("") { format!("at {}", self.title) } else { format!("in {}", self.title) }
     }
 
     /// The text, if it is one.
@@ -116,12 +117,14 @@ pub(super) struct Report<'a> {
     /// The lines that are not TOML. What else is found on them may be an accident of
     /// reading on, and what seems to be missing may stand there.
     broken: BTreeSet<usize>,
+    /// The keys that something misspelled or misplaced was meant to be, with their tables.
+    meant: BTreeSet<(String, String)>,
 }
 
 impl<'a> Report<'a> {
     /// A report about `text`, which already has these errors of syntax: where and what.
     pub fn new(text: &'a str, syntax: Vec<(usize, String)>) -> Self {
-        let mut report = Self { text, found: Vec::new(), broken: BTreeSet::new() };
+        let mut report = Self { text, found: Vec::new(), broken: BTreeSet::new(), meant: BTreeSet::new() };
         let lines: Vec<usize> = syntax.iter().map(|(at, _)| Place::of(text, *at).line).collect();
         for (at, what) in syntax {
             report.at(at, what);
@@ -151,9 +154,14 @@ impl<'a> Report<'a> {
         self.push(node.start, what.into(), Some((place, there.into())));
     }
 
-    /// Something that has to be in `node` is not.
-    pub fn missing(&mut self, node: &Node<'_>, what: impl Into<String>) {
-        if self.is_toml() {
+    /// The key `key` of the table called `title` is there, in a way: misspelled or misplaced.
+    pub fn meant(&mut self, title: String, key: String) {
+        self.meant.insert((title, key));
+    }
+
+    /// `key`, which has to be in `node`, is not.
+    pub fn missing(&mut self, node: &Node<'_>, key: &str, what: impl Into<String>) {
+        if self.is_toml() && !self.meant.contains(&(node.title.clone(), key.to_owned())) {
             self.push(node.start, what.into(), None);
         }
     }

@@ -296,7 +296,8 @@ pub(super) fn read_record<T: Record>(node: &Node<'_>, report: &mut Report<'_>) -
     let unknown: Vec<Node<'_>> =
         node.children().filter(|child| !table.fields.iter().any(|field| field.key == child.key)).collect();
     for child in &unknown {
-        report.key(child, unknown::explain(child.key, node, &table));
+        let what = unknown::explain(child, node, &table, report);
+        report.key(child, what);
     }
     let read = T::take(&mut Reader { node, report, table: &table });
     read.filter(|_| unknown.is_empty())
@@ -326,15 +327,24 @@ impl Reader<'_, '_, '_> {
         if let Some(value) = default.or_else(T::absent) {
             return Some(value);
         }
-        let example = field.example;
         let title = &self.node.title;
         let text = match T::shape() {
             Shape::Table(_) => format!("the section [{key}] is missing"),
-            _ => format!("{title} lacks `{key}`, for example `{key} = {example}`"),
+            Shape::Text(Text { secret: true, .. }) => {
+                let (meaning, _) = field.about.split_once('.').unwrap_or((field.about, ""));
+                format!("{title} lacks `{key}` ({})", lower_first(meaning))
+            }
+            _ => format!("{title} lacks `{key}`, for example `{key} = {}`", field.example),
         };
-        self.report.missing(self.node, text);
+        self.report.missing(self.node, &key, text);
         None
     }
+}
+
+/// `Its name` as it reads in the middle of a sentence.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// The key for a field's name.

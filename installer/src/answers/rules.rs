@@ -33,14 +33,15 @@ fn recover(root: &Node<'_>, report: &mut Report<'_>) {
         return;
     }
     if let (Some(system), None) = (root.get("system"), hostname) {
-        report.missing(&system, "[system] lacks `hostname`, for example `hostname = \"hearth\"`");
+        report.missing(&system, "hostname", "[system] lacks `hostname`, for example `hostname = \"hearth\"`");
     }
     if root.get("admin").is_none() {
-        report.missing(root, "the section [admin] is missing: somebody has to look after the machine");
+        report.missing(root, "admin", "the section [admin] is missing: somebody has to look after the machine");
     }
     match root.get("recovery-kit") {
         None => report.missing(
             root,
+            "recovery-kit",
             "the top of the file lacks `recovery-kit`, for example `recovery-kit = \"/mnt/media/recovery-kit.txt\"`, \
              or \"declined\" to do without",
         ),

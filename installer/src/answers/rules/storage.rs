@@ -53,7 +53,7 @@ fn role_disk(disk: &Node<'_>, report: &mut Report<'_>) {
 }
 
 fn selector(selector: &Node<'_>, report: &mut Report<'_>) {
-    if selector.table().is_some_and(toml::map::Map::is_empty) {
+    if is_empty(selector) {
         report.key(selector, "the selector is empty: name the disk, best by `by-id` or `serial`");
     }
     let (Some(min), Some(max)) = (selector.get("min-size"), selector.get("max-size")) else { return };
@@ -67,45 +67,42 @@ fn selector(selector: &Node<'_>, report: &mut Report<'_>) {
 /// Every formatted disk must be listed under `erase`, and nothing else. Which disk a serial
 /// number or a size means shows only on the machine; then the plan compares.
 fn erase(root: &Node<'_>, formatted: &[Node<'_>], report: &mut Report<'_>) {
-    let listed: Vec<Node<'_>> = root.list("erase");
-    let names: Vec<(ById, Node<'_>)> = listed.iter().filter_map(|node| Some((node.quiet()?, node.clone()))).collect();
-    unique(names.clone(), report, |_| "the disk is listed twice under `erase`".to_owned());
-    let mut unnamed = 0;
-    let mut wanted = Vec::new();
-    for selector in formatted {
-        match selector.get("by-id") {
-            None => unnamed += 1,
-            Some(node) => {
-                let Some(id) = node.quiet::<ById>() else { return };
-                if !names.iter().any(|(name, _)| *name == id) {
-                    let text = "this disk would be formatted, and `erase` at the top of the file does not list it";
-                    match root.get("erase") {
-                        Some(erase) => report.both(&node, text, &erase, "`erase`"),
-                        None => report.key(&node, text),
-                    }
-                }
-                wanted.push(id);
-            }
-        }
-    }
-    if listed.len() != names.len() {
+    let listed = root.list("erase");
+    let names: Vec<(ById, &Node<'_>)> = listed.iter().filter_map(|node| Some((node.quiet()?, node))).collect();
+    unique(names.iter().map(|(name, node)| (name.clone(), (*node).clone())), report, |_| {
+        "the disk is listed twice under `erase`".to_owned()
+    });
+    let (by_name, otherwise): (Vec<&Node<'_>>, Vec<&Node<'_>>) =
+        formatted.iter().partition(|selector| selector.get("by-id").is_some());
+    let ids: Vec<Option<ById>> = by_name.iter().map(|selector| selector.get("by-id")?.quiet()).collect();
+    if names.len() < listed.len() || ids.contains(&None) || formatted.iter().any(is_empty) {
         return;
     }
-    let others: Vec<&(ById, Node<'_>)> = names.iter().filter(|(name, _)| !wanted.contains(name)).collect();
-    if others.len() > unnamed {
-        if let Some((_, node)) = others.get(unnamed) {
-            report.key(node, "`erase` lists a disk that nothing in this file formats: remove it");
-        }
-    } else if others.len() < unnamed {
-        let selector = formatted.iter().filter(|selector| selector.get("by-id").is_none()).nth(others.len());
-        if let Some(selector) = selector {
-            let text = "this disk would be formatted, and `erase` at the top of the file does not list its name";
-            match root.get("erase") {
-                Some(erase) => report.both(selector, text, &erase, "`erase`"),
-                None => report.key(selector, text),
-            }
+    for (selector, id) in by_name.iter().zip(&ids) {
+        if !names.iter().any(|(name, _)| Some(name) == id.as_ref()) {
+            not_listed(root, selector, report);
         }
     }
+    let free: Vec<&Node<'_>> =
+        names.iter().filter(|(name, _)| !ids.contains(&Some(name.clone()))).map(|(_, node)| *node).collect();
+    for selector in otherwise.iter().skip(free.len()) {
+        not_listed(root, selector, report);
+    }
+    for node in free.iter().skip(otherwise.len()) {
+        report.key(node, "`erase` lists a disk that nothing in this file formats: remove it");
+    }
+}
+
+fn not_listed(root: &Node<'_>, selector: &Node<'_>, report: &mut Report<'_>) {
+    let text = "this disk would be formatted, and `erase` at the top of the file does not list its name";
+    match root.get("erase") {
+        Some(erase) => report.both(selector, text, &erase, "`erase`"),
+        None => report.key(selector, text),
+    }
+}
+
+fn is_empty(selector: &Node<'_>) -> bool {
+    selector.table().is_some_and(toml::map::Map::is_empty)
 }
 
 fn unlock(encryption: &Node<'_>, report: &mut Report<'_>) {

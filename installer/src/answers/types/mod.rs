@@ -27,7 +27,7 @@ use toml::de::DeValue;
 
 text! {
     /// A secret without a form of its own: a token or a password that somebody else checks.
-    Password(String), "a password", "", password;
+    Password(String), "a token or a password", "", password;
     /// Opens encrypted disks.
     DiskPassphrase(String), "a passphrase for disks", "^.{10,512}$", disk_passphrase;
     /// Opens encrypted disks together with the TPM, which locks after a few wrong ones.
