@@ -24,6 +24,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 
 pub use plan::{AdoptPlan, Refusal};
+pub(crate) use real::on_hearth;
 
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};

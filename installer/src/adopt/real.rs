@@ -22,6 +22,9 @@ use crate::units::Bytes;
 /// Where HEARTH is mounted while a file on it is read or written.
 const HEARTH_DIR: &str = "/run/hearth/answers";
 
+/// Held while it is.
+const HEARTH_LOCK: &str = "/run/hearth/answers.lock";
+
 /// This machine.
 #[derive(Debug, Default)]
 pub struct Real;
@@ -304,20 +307,31 @@ pub(super) fn consoles() -> Vec<String> {
     active.split_whitespace().map(|name| format!("/dev/{name}")).collect()
 }
 
+/// Reads something in the top folder of the disk's HEARTH partition.
+pub(crate) fn on_hearth<T>(disk: &str, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let _hearth = Hearth::mount(disk, false)?;
+    read(Path::new(HEARTH_DIR))
+}
+
 /// HEARTH, mounted for as long as a file on it is needed.
 struct Hearth {
     dev: Dev,
     mounted: bool,
+    // Two consoles look at it, and one of them may be writing. Dropped last, after the unmounting.
+    _alone: Flock<File>,
 }
 
 impl Hearth {
     fn mount(disk: &str, writable: bool) -> Result<Self> {
         let dev = Dev::part(disk, Part::Hearth.number());
         fs::create_dir_all(HEARTH_DIR).with_context(|| format!("making {HEARTH_DIR}"))?;
+        let lock = File::create(HEARTH_LOCK).with_context(|| format!("opening {HEARTH_LOCK}"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error);
+        let lock = lock.with_context(|| format!("locking {HEARTH_LOCK}"))?;
         let access = if writable { "rw" } else { "ro" };
         let options = format!("{access},nosuid,nodev,noexec,umask=0077");
         Cmd::new("mounting HEARTH", "mount").args(["-t", "vfat", "-o", &options, &dev.path(), HEARTH_DIR]).run()?;
-        Ok(Self { dev, mounted: true })
+        Ok(Self { dev, mounted: true, _alone: lock })
     }
 
     fn file(name: &str) -> PathBuf {

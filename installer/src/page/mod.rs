@@ -1,6 +1,7 @@
 //! The first page: what a person sees on a screen or a serial cable before anything
 //! is set up. It tells what machine this is and offers a menu of what works now.
 
+mod answers;
 mod console;
 mod font;
 pub mod text;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub use answers::AnswerFile;
 pub use console::{Console, Input, Talk};
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
 
@@ -39,11 +41,12 @@ pub fn run(console: &mut Console) -> Result<()> {
             }
         };
         let situation = crate::adopt::situation(&facts);
-        console.say_all(&page(&facts, &situation))?;
+        let answers = AnswerFile::look(&facts);
+        console.say_all(&page(&facts, &situation, &answers))?;
         match answer(console, &facts, &situation)? {
             Answer::LookAgain => {}
             Answer::Gone => return Ok(()),
-            Answer::Chosen(choice) => act(console, choice, &facts)?,
+            Answer::Chosen(choice) => act(console, choice, &facts, &answers)?,
         }
     }
 }
@@ -84,7 +87,7 @@ fn choice(line: &str, situation: &Situation) -> Option<Choice> {
     Choice::offered(situation).get(number.checked_sub(1)?).copied()
 }
 
-fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
+fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFile) -> Result<()> {
     match choice {
         Choice::RunHere => {
             // A refusal or a failure is said here, and then the page comes back.
@@ -94,7 +97,13 @@ fn act(console: &mut Console, choice: Choice, facts: &Facts) -> Result<()> {
             wait_for_enter(console)
         }
         Choice::Details => {
-            console::pager(console, &details(facts))?;
+            let mut lines = details(facts);
+            let told = answers.details();
+            if !told.is_empty() {
+                lines.push(String::new());
+                lines.extend(told);
+            }
+            console::pager(console, &lines)?;
             wait_for_enter(console)
         }
         Choice::Restart => power(console, "Restarting.", "reboot"),

@@ -1,5 +1,6 @@
 //! What the page says, as lines made from facts. Nothing here reads or writes.
 
+use super::answers::AnswerFile;
 use super::text::{count, cut, wrap};
 use crate::facts::{Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
 use crate::layout::Part;
@@ -63,13 +64,14 @@ impl Choice {
 }
 
 /// The whole page.
-pub fn page(facts: &Facts, situation: &Situation) -> Vec<String> {
-    let full = compose(facts, situation, true);
-    if full.len() < HEIGHT { full } else { compose(facts, situation, false) }
+pub fn page(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<String> {
+    let full = compose(facts, situation, answers, true);
+    if full.len() < HEIGHT { full } else { compose(facts, situation, answers, false) }
 }
 
-fn compose(facts: &Facts, situation: &Situation, full: bool) -> Vec<String> {
+fn compose(facts: &Facts, situation: &Situation, answers: &AnswerFile, full: bool) -> Vec<String> {
     let mut out = title(facts, situation);
+    out.extend(answers.lines(full));
     out.extend(machine(facts, full));
     out.push(format!("Disks ({})", facts.disks.len()));
     for disk in &facts.disks {

@@ -17,14 +17,41 @@ fn golden(name: &str, lines: &[String]) {
 #[test]
 fn pages_are_as_people_saw_them_last() {
     for name in ZOO {
-        let mut lines = page(&zoo::facts(name), &Situation::Setup);
+        let mut lines = page(&zoo::facts(name), &Situation::Setup, &AnswerFile::Absent);
         lines.push(prompt(&Situation::Setup));
         golden(&format!("{name}-setup"), &lines);
     }
     let why = "writing the partition table failed: Input/output error. The disk may be failing.";
-    golden("mini-pc-stopped", &page(&zoo::facts("mini-pc"), &Situation::Stopped(why.to_owned())));
+    golden("mini-pc-stopped", &page(&zoo::facts("mini-pc"), &Situation::Stopped(why.to_owned()), &AnswerFile::Absent));
     golden("odd-details", &details(&zoo::facts("odd")));
     golden("nas-details", &details(&zoo::facts("nas")));
+}
+
+/// An answer file with more errors than the page has room for, one of them long and hostile.
+fn wrong_answers() -> AnswerFile {
+    let text = "version = 1\nrecovery-kit = \"declined\"\n[system]\ndisk = \"sda\"\n\"\\u001b[2J\u{e9}\" = 1\n[admin]\npassword = \"hunter2hunter2\"\n";
+    AnswerFile::Wrong(crate::answers::read(text, "HEARTH.TOML").unwrap_err())
+}
+
+#[test]
+fn an_answer_file_is_never_passed_over_in_silence() {
+    let clean = AnswerFile::Clean("hearth.toml".to_owned());
+    let two = AnswerFile::Unreadable("there are 2 answer files, hearth.toml and hearth.toml.txt".to_owned());
+    golden("mini-pc-answers-clean", &page(&zoo::facts("mini-pc"), &Situation::Setup, &clean));
+    golden("mini-pc-answers-two", &page(&zoo::facts("mini-pc"), &Situation::Setup, &two));
+    golden("nas-answers-wrong", &page(&zoo::facts("nas"), &Situation::Setup, &wrong_answers()));
+    golden("answers-wrong-details", &wrong_answers().details());
+    for name in ZOO {
+        for answers in [&clean, &two, &wrong_answers()] {
+            let page = page(&zoo::facts(name), &Situation::Setup, answers);
+            assert!(page.len() < 24, "{name}: {} lines", page.len());
+            for line in page.iter().chain(&answers.details()) {
+                assert!(line.len() <= WIDTH, "{name}: {line:?}");
+                assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
+                assert!(!line.contains("hunter2"), "{line}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -47,7 +74,7 @@ fn the_head_above_a_login() {
 fn everything_fits_80_columns_and_the_page_fits_24_lines() {
     for name in ZOO {
         let facts = zoo::facts(name);
-        let page = page(&facts, &Situation::Setup);
+        let page = page(&facts, &Situation::Setup, &AnswerFile::Absent);
         for line in page.iter().chain(&details(&facts)) {
             assert!(line.len() <= WIDTH, "{name}: {line:?}");
             assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
@@ -64,7 +91,7 @@ fn many_disks_take_a_line_each() {
     for i in 0..6 {
         facts.disks.push(Disk { name: format!("sd{}", char::from(b'f' + i)), ..disk.clone() });
     }
-    let page = page(&facts, &Situation::Setup);
+    let page = page(&facts, &Situation::Setup, &AnswerFile::Absent);
     assert!(page.len() <= 27, "{}", page.join("\n"));
     assert_eq!(page.iter().filter(|line| line.contains("serial ")).count(), 11);
     assert!(page.iter().any(|line| line.contains("Hearth runs from it")));
