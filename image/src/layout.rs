@@ -1,13 +1,12 @@
 //! Where everything lies in the image: the target's partition sizes, and the
 //! table that follows from them and from the size of the root file system.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
-use gptman::{GPT, GPTPartitionEntry};
 use hearth::exit::{Exit, Kind as _};
-use hearth::layout::{ALIGNMENT, Part, derived_id, gpt_bytes};
+use hearth::gpt;
+use hearth::layout::{ALIGNMENT, Part, derived_id};
 use hearth::manifest::Partition;
 use hearth::units::{Bytes, Sector, SectorSize};
 use serde::Deserialize;
@@ -105,97 +104,18 @@ impl Layout {
 
     /// The table's sectors: the first 34 of the disk and the last 33.
     pub fn table(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let sector = SectorSize::IMAGE.bytes();
-        let last = self.size.0 / sector.0 - 1;
-        // gptman wants a whole disk to write to; ours would be gigabytes of zeros.
-        let mut disk = Window::new(self.size.0);
-        let mut gpt =
-            GPT::new_from(&mut disk, sector.0, gpt_bytes(self.disk_guid)).context("planning the partition table")?;
-        for partition in &self.partitions {
-            gpt[partition.number] = GPTPartitionEntry {
-                partition_type_guid: gpt_bytes(partition.type_guid),
-                unique_partition_guid: gpt_bytes(partition.guid),
-                starting_lba: partition.start.0,
-                ending_lba: partition.start.0 + partition.size.0 / sector.0 - 1,
-                attribute_bits: 0,
-                partition_name: partition.name.as_str().into(),
-            };
-        }
-        gpt.write_into(&mut disk).context("writing the partition table")?;
-        GPT::write_protective_mbr_into(&mut disk, sector.0).context("writing the protective MBR")?;
-        Ok((disk.head[..34 * 512].to_vec(), disk.tail(last - 32)))
-    }
-}
-
-/// A disk of which only both ends are kept.
-struct Window {
-    size: u64,
-    at: u64,
-    head: Vec<u8>,
-    end: Vec<u8>,
-}
-
-/// How much is kept at each end.
-const KEPT: u32 = 1 << 16;
-
-impl Window {
-    fn new(size: u64) -> Self {
-        Self { size, at: 0, head: vec![0; KEPT as usize], end: vec![0; KEPT as usize] }
-    }
-
-    fn tail(&self, from_sector: u64) -> Vec<u8> {
-        let from = from_sector * 512 - (self.size - u64::from(KEPT));
-        self.end[usize::try_from(from).unwrap_or_default()..].to_vec()
-    }
-
-    /// The kept bytes from where we stand.
-    fn here(&mut self) -> std::io::Result<&mut [u8]> {
-        let in_end = self.at.checked_sub(self.size - u64::from(KEPT));
-        let (buffer, at) = match in_end {
-            Some(at) => (&mut self.end, at),
-            None => (&mut self.head, self.at),
-        };
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        buffer.get_mut(at..).ok_or_else(|| std::io::Error::other("the table reaches into the disk's middle"))
-    }
-}
-
-impl std::io::Read for Window {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let count = Cursor::new(self.here()?).read(into)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl std::io::Write for Window {
-    fn write(&mut self, from: &[u8]) -> std::io::Result<usize> {
-        let count = Cursor::new(self.here()?).write(from)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl std::io::Seek for Window {
-    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-        use std::io::SeekFrom::{Current, End, Start};
-        let at = match to {
-            Start(at) => Some(at),
-            End(by) => self.size.checked_add_signed(by),
-            Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or_else(|| std::io::Error::other("before the disk's start"))?;
-        Ok(self.at)
+        let ends = gpt::table(self.disk_guid, &self.partitions, self.size, SectorSize::IMAGE)?;
+        let copy = usize::try_from(gpt::copy_size(SectorSize::IMAGE).0)?;
+        let sectors = copy + usize::try_from(SectorSize::IMAGE.bytes().0)?;
+        Ok((ends.head[..sectors].to_vec(), ends.tail[ends.tail.len() - copy..].to_vec()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gptman::GPT;
+    use hearth::layout::gpt_bytes;
     use std::io::{Seek as _, SeekFrom, Write as _};
 
     fn example() -> Layout {

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod durable;
 pub mod exit;
 pub mod facts;
+pub mod gpt;
 pub mod layout;
 pub mod manifest;
 pub mod nearest;

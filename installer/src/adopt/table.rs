@@ -7,22 +7,15 @@
 //! the first header, whose sums make the new table valid, last. At every moment in
 //! between GRUB's id is the one that the kernel finds.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
-
 use anyhow::{Context as _, Result, ensure};
 use gptman::{GPT, GPTHeader, GPTPartitionEntry};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::machine::{Dev, Machine};
+use crate::gpt::{self, EDGE, ENTRIES, ENTRY_SIZE, Ends};
 use crate::layout::{ALIGNMENT, Part, from_gpt_bytes, gpt_bytes};
 use crate::units::{Bytes, Sector, SectorSize};
-
-/// How much of the disk's beginning and end a table can need: 24 KiB with large sectors.
-const EDGE: Bytes = Bytes::kib(64);
-
-/// How many entries a table has, used or not.
-const ENTRIES: usize = 128;
 
 /// A partition table without what follows from it (sums, places of the copies).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,26 +83,24 @@ impl Table {
 
     /// The first sector that partitions may not use, rounded down to whole MiB.
     pub fn usable_end(disk_size: Bytes, sector_size: SectorSize) -> Bytes {
-        // The copy: one header, and the entries rounded up to whole sectors.
-        let array = Bytes((ENTRIES * size_of_entry()) as u64).round_up(sector_size.bytes());
         let sectors = disk_size.round_down(sector_size.bytes());
-        sectors.saturating_sub(array + sector_size.bytes()).round_down(ALIGNMENT)
+        sectors.saturating_sub(gpt::copy_size(sector_size)).round_down(ALIGNMENT)
     }
 
     /// Reads the table as the kernel does: the first, or where its sums are wrong the copy.
     pub fn read(machine: &impl Machine, disk: &str, disk_size: Bytes, sector_size: SectorSize) -> Result<Self> {
-        Self::parse(&mut Edges::read(machine, disk, disk_size)?, disk, sector_size)
+        Self::parse(&mut ends_of(machine, disk, disk_size)?, disk, sector_size)
     }
 
     /// Reads only the copy at the disk's end. It may be another table: whoever writes an
     /// image to a larger disk leaves the former one's copy there.
     pub fn read_copy(machine: &impl Machine, disk: &str, disk_size: Bytes, sector_size: SectorSize) -> Result<Self> {
-        let mut edges = Edges::read(machine, disk, disk_size)?;
+        let mut edges = ends_of(machine, disk, disk_size)?;
         edges.head.fill(0);
         Self::parse(&mut edges, disk, sector_size)
     }
 
-    fn parse(edges: &mut Edges, disk: &str, sector_size: SectorSize) -> Result<Self> {
+    fn parse(edges: &mut Ends, disk: &str, sector_size: SectorSize) -> Result<Self> {
         let gpt = GPT::read_from(edges, u64::from(sector_size.0))
             .with_context(|| format!("reading the partition table of {disk}"))?;
         let entries = gpt
@@ -144,15 +135,16 @@ impl Table {
     /// first, from either copy alone.
     pub fn writes(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<Vec<TableWrite>> {
         let (edges, writes) = self.compose(machine, disk, disk_size)?;
-        edges.prove(self)?;
+        prove(&edges, self)?;
         Ok(writes)
     }
 
-    fn compose(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<(Edges, Vec<TableWrite>)> {
+    fn compose(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<(Ends, Vec<TableWrite>)> {
         let sector = u64::from(self.sector_size.0);
-        let mut edges = Edges::read(machine, disk, disk_size)?;
+        let mut edges = ends_of(machine, disk, disk_size)?;
         let old_mbr = edges.head[..512].to_vec();
-        edges.blank();
+        edges.head[512..].fill(0);
+        edges.tail.fill(0);
         let mut gpt = GPT::new_from(&mut edges, sector, gpt_bytes(self.id)).context("making the partition table")?;
         for entry in &self.entries {
             gpt[entry.number] = GPTPartitionEntry {
@@ -169,7 +161,7 @@ impl Table {
         edges.head[..512].copy_from_slice(&protective_mbr(&old_mbr, disk_size, self.sector_size));
 
         let sector_len = usize::try_from(sector).context("sector size")?;
-        let array = ENTRIES * size_of_entry();
+        let array = ENTRIES * ENTRY_SIZE;
         let copy = Bytes((header.last_usable_lba + 1) * sector);
         let tail = usize::try_from(disk_size.0 - copy.0).context("length of the copy")?;
         let tail = edges.tail[edges.tail.len() - tail..].to_vec();
@@ -188,10 +180,6 @@ impl Table {
     }
 }
 
-const fn size_of_entry() -> usize {
-    128
-}
-
 /// The old first sector, boot code and all, with its one entry covering the whole disk.
 fn protective_mbr(old: &[u8], disk_size: Bytes, sector_size: SectorSize) -> [u8; 512] {
     /// Where the first entry lies, and in it the type, the first sector and the count.
@@ -206,91 +194,30 @@ fn protective_mbr(old: &[u8], disk_size: Bytes, sector_size: SectorSize) -> [u8;
     mbr
 }
 
-/// The beginning and the end of a disk, for a library that wants to seek in a file.
-struct Edges {
-    head: Vec<u8>,
-    tail: Vec<u8>,
-    size: u64,
-    at: u64,
+fn ends_of(machine: &impl Machine, disk: &str, size: Bytes) -> Result<Ends> {
+    ensure!(size >= ALIGNMENT * 4, "{disk} is only {size} long: no partition table fits");
+    let len = usize::try_from(EDGE.0).context("length")?;
+    let dev = Dev::disk(disk);
+    Ends::of(size, machine.read(&dev, Bytes::ZERO, len)?, machine.read(&dev, size - EDGE, len)?)
 }
 
-impl Edges {
-    fn read(machine: &impl Machine, disk: &str, size: Bytes) -> Result<Self> {
-        ensure!(size >= ALIGNMENT * 4, "{disk} is only {size} long: no partition table fits");
-        let len = usize::try_from(EDGE.0).context("length")?;
-        let dev = Dev::disk(disk);
-        let head = machine.read(&dev, Bytes::ZERO, len)?;
-        let tail = machine.read(&dev, size - EDGE, len)?;
-        Ok(Self { head, tail, size: size.0, at: 0 })
-    }
-
-    /// Forgets everything but the boot code.
-    fn blank(&mut self) {
-        self.head[512..].fill(0);
-        self.tail.fill(0);
-    }
-
-    /// Reads `table` back: from both copies, then from each alone.
-    fn prove(&self, table: &Table) -> Result<()> {
-        let edges = |head: bool, tail: bool| Self {
-            head: if head { self.head.clone() } else { vec![0; self.head.len()] },
-            tail: if tail { self.tail.clone() } else { vec![0; self.tail.len()] },
-            size: self.size,
-            at: 0,
-        };
-        for (head, tail) in [(true, true), (true, false), (false, true)] {
-            let gpt = GPT::read_from(&mut edges(head, tail), u64::from(table.sector_size.0))
-                .context("reading the new table back")?;
-            let used = gpt.iter().filter(|(_, entry)| entry.is_used()).count();
-            ensure!(used == table.entries.len(), "the new table does not read back as it was planned");
-            let header: &GPTHeader = &gpt.header;
-            ensure!(header.disk_guid == gpt_bytes(table.id), "the new table reads back with another id");
+/// Reads `table` back: from both copies, then from each alone.
+fn prove(ends: &Ends, table: &Table) -> Result<()> {
+    for (head, tail) in [(true, true), (true, false), (false, true)] {
+        let mut ends = ends.clone();
+        if !head {
+            ends.head.fill(0);
         }
-        Ok(())
+        if !tail {
+            ends.tail.fill(0);
+        }
+        let gpt = GPT::read_from(&mut ends, u64::from(table.sector_size.0)).context("reading the new table back")?;
+        let used = gpt.iter().filter(|(_, entry)| entry.is_used()).count();
+        ensure!(used == table.entries.len(), "the new table does not read back as it was planned");
+        let header: &GPTHeader = &gpt.header;
+        ensure!(header.disk_guid == gpt_bytes(table.id), "the new table reads back with another id");
     }
-
-    fn slot(&mut self, len: usize) -> io::Result<&mut [u8]> {
-        let outside = || io::Error::other("outside the disk's two ends");
-        let (at, tail_from) = (self.at, self.size - self.tail.len() as u64);
-        let (buffer, from) = if at >= tail_from { (&mut self.tail, tail_from) } else { (&mut self.head, 0) };
-        let from = usize::try_from(at - from).map_err(|_| outside())?;
-        let slot = buffer.get_mut(from..).filter(|rest| !rest.is_empty()).ok_or_else(outside)?;
-        let len = len.min(slot.len());
-        self.at += len as u64;
-        Ok(&mut slot[..len])
-    }
-}
-
-impl Read for Edges {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let slot = self.slot(out.len())?;
-        out[..slot.len()].copy_from_slice(slot);
-        Ok(slot.len())
-    }
-}
-
-impl Write for Edges {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let slot = self.slot(data.len())?;
-        slot.copy_from_slice(&data[..slot.len()]);
-        Ok(slot.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Edges {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let (base, by) = match to {
-            SeekFrom::Start(at) => (at, 0),
-            SeekFrom::End(by) => (self.size, by),
-            SeekFrom::Current(by) => (self.at, by),
-        };
-        self.at = base.checked_add_signed(by).ok_or_else(|| io::Error::other("seek outside the disk"))?;
-        Ok(self.at)
-    }
+    Ok(())
 }
 
 #[cfg(test)]
