@@ -11,6 +11,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
+use crate::ioctl;
+
 /// Replaces `path` with `bytes`: after a power cut it is the old file or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = path.parent().context("a file needs a folder")?;
@@ -52,26 +54,6 @@ pub fn checkpoint(path: &str) -> Result<()> {
         Ok(()) | Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::ENODEV) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("writing back the journal of {path}")),
     }
-}
-
-/// The one call that the standard library and nix do not offer.
-#[allow(unsafe_code)]
-mod ioctl {
-    use std::fs::File;
-    use std::os::fd::AsRawFd as _;
-
-    // EXT4_IOC_CHECKPOINT (fs/ext4/ext4.h), since Linux 5.14.
-    nix::ioctl_write_ptr!(ext4_checkpoint, b'f', 43, u32);
-
-    /// Writes the journal of the ext4 that `dir` lies on back.
-    pub(super) fn checkpoint(dir: &File) -> nix::Result<()> {
-        // SAFETY: the descriptor is open as long as `dir` is borrowed, and the kernel reads
-        // one u32 of flags (none) through a pointer that is valid during the call.
-        unsafe { ext4_checkpoint(dir.as_raw_fd(), &raw const FLAGS) }.map(drop)
-    }
-
-    /// No flags: write back, do not also erase the journal.
-    static FLAGS: u32 = 0;
 }
 
 #[cfg(test)]

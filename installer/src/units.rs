@@ -93,7 +93,7 @@ impl fmt::Display for Bytes {
 }
 
 /// Why a text is not a size.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not a size: write a whole number and a unit, such as `64MiB` or `8GiB`")]
 pub struct NotASize(String);
 
