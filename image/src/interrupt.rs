@@ -17,6 +17,14 @@ use nix::unistd::Pid;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// What is said at the end.
+static LAST_WORDS: Mutex<&str> = Mutex::new("interrupted; what was begun is removed");
+
+/// Says something else from now on, where something stays behind.
+pub fn set_last_words(words: &'static str) {
+    *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = words;
+}
+
 /// Installs the handler. Call once, first thing.
 pub fn install(program: &'static str) -> Result<()> {
     ctrlc::set_handler(move || {
@@ -25,7 +33,8 @@ pub fn install(program: &'static str) -> Result<()> {
         for path in unfinished().iter() {
             let _ = fs::remove_file(path);
         }
-        eprintln!("\n{program}: interrupted; what was begun is removed");
+        let words = *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        eprintln!("\n{program}: {words}");
         std::process::exit(i32::from(Exit::Interrupted.code()));
     })
     .context("installing the Ctrl-C handler")

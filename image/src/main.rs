@@ -42,6 +42,10 @@ enum Command {
     Build(BuildArgs),
     /// Try an image in a virtual machine
     Boot(hearth_image::boot::Args),
+    /// List the disks of this computer
+    Disks(DisksArgs),
+    /// Write an image to a disk, and read it back
+    Flash(hearth_image::flash::Args),
     /// Compress the image that was built
     Compress(OutArgs),
     /// Describe an image: ids, partitions, packages
@@ -71,6 +75,13 @@ struct BuildArgs {
     /// The folder for the result [default: out/ in the checkout]
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DisksArgs {
+    /// As one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +163,8 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Build(args) => build_image(args),
         Command::Boot(args) => hearth_image::boot::run(&args),
+        Command::Disks(args) => hearth_image::disks::run(args.json),
+        Command::Flash(args) => hearth_image::flash::run(&args),
         Command::Compress(args) => {
             let outputs = outputs(args.out)?;
             build::compress(&outputs)?;

@@ -3,8 +3,8 @@
 //! stdout stays for results.
 
 use std::io::IsTerminal as _;
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use hearth::units::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,12 +52,27 @@ pub fn note(text: &str) {
     }
 }
 
+/// Where there is no bar, long work says how far it is this often.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// So often where a program reads it.
+const JSON_EVERY: Duration = Duration::from_secs(1);
+
 /// One named piece of work; it says when it begins and how long it took.
 #[derive(Debug)]
 pub struct Step {
     name: String,
     started: Instant,
     bar: Option<ProgressBar>,
+    length: Option<Length>,
+}
+
+/// How long a step is, and how far.
+#[derive(Debug)]
+struct Length {
+    total: Bytes,
+    /// What is done, and when that was last told.
+    reached: Mutex<(Bytes, Instant)>,
 }
 
 /// Begins a step whose length is unknown.
@@ -85,13 +100,38 @@ impl Step {
             bar.set_message(name.clone());
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
         }
-        Self { name, started: Instant::now(), bar }
+        let started = Instant::now();
+        let length = total.map(|total| Length { total, reached: Mutex::new((Bytes::ZERO, started)) });
+        Self { name, started, bar, length }
     }
 
     /// `count` more bytes are done.
     pub fn advance(&self, count: Bytes) {
         if let Some(bar) = &self.bar {
             bar.inc(count.0);
+        }
+        let every = if format() == LogFormat::Json { JSON_EVERY } else { PLAIN_EVERY };
+        let Some(length) = &self.length else { return };
+        let mut reached = length.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.0 = reached.0 + count;
+        if self.bar.is_none() && reached.1.elapsed() >= every {
+            reached.1 = Instant::now();
+            self.tell(&Pace::new(reached.0, length.total, self.started.elapsed()));
+        }
+    }
+
+    fn tell(&self, pace: &Pace) {
+        match format() {
+            LogFormat::Json => {
+                let Pace { done, total, per_second, left } = *pace;
+                let name = &self.name;
+                eprintln!(
+                    "{}",
+                    json!({ "event": "progress", "step": name, "bytes": done, "total": total,
+                            "bytes-per-second": per_second, "seconds-left": left.as_secs() })
+                );
+            }
+            _ => eprintln!("           {}: {}", self.name, pace.words()),
         }
     }
 
@@ -113,6 +153,30 @@ impl Step {
     }
 }
 
+/// How fast a step is, and how much longer it takes if it stays so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    done: Bytes,
+    total: Bytes,
+    per_second: Bytes,
+    left: Duration,
+}
+
+impl Pace {
+    fn new(done: Bytes, total: Bytes, elapsed: Duration) -> Self {
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let per_second = Bytes(done.0.saturating_mul(1000) / millis);
+        let left = total.saturating_sub(done).0 / per_second.0.max(1);
+        Self { done, total, per_second, left: Duration::from_secs(left) }
+    }
+
+    fn words(&self) -> String {
+        let percent = self.done.0.saturating_mul(100) / self.total.0.max(1);
+        let left = humantime::format_duration(self.left);
+        format!("{percent} % of {}, {}/s, {left} left", self.total, self.per_second)
+    }
+}
+
 impl Drop for Step {
     fn drop(&mut self) {
         // Dropped without `done`: the error that follows says why.
@@ -126,4 +190,17 @@ fn bytes_style() -> ProgressStyle {
     ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_told_with_what_is_left() {
+        let pace = Pace::new(Bytes::mib(500), Bytes::mib(2000), Duration::from_secs(20));
+        assert_eq!(pace.words(), "25 % of 2.0 GiB, 25.0 MiB/s, 1m left");
+        let nothing_yet = Pace::new(Bytes::ZERO, Bytes::ZERO, Duration::ZERO);
+        assert_eq!(nothing_yet.words(), "0 % of 0 B, 0 B/s, 0s left");
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod adopt;
 pub mod answers;
+pub mod approval;
 pub mod bootchain;
 pub mod digest;
 pub mod durable;

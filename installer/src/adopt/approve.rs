@@ -1,6 +1,4 @@
-//! Approval: the last four characters of the disk's serial number, typed by a person
-//! or handed in as a credential, and the file that carries an approved plan through
-//! the restart.
+//! The file that carries an approved plan through the restart.
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -8,45 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::plan::{AdoptPlan, FORMAT};
 use crate::digest::Digest;
 use crate::layout::PLAN_FILE;
-
-/// How many characters are typed.
-const LENGTH: usize = 4;
-
-/// What has to be typed, and where a person finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What it is the end of: "serial number" …
-    pub of: &'static str,
-    /// All of it.
-    pub whole: String,
-}
-
-impl Token {
-    /// For `plan`: its disk's serial number, or the best there is where a disk has none.
-    pub fn of(plan: &AdoptPlan) -> Self {
-        match (&plan.disk.serial, &plan.disk.wwn) {
-            (Some(serial), _) => Self { of: "serial number", whole: serial.clone() },
-            (None, Some(wwn)) => Self { of: "world-wide name", whole: wwn.clone() },
-            (None, None) => Self { of: "partition table id", whole: plan.before.id.to_string() },
-        }
-    }
-
-    /// The characters to type.
-    pub fn expected(&self) -> String {
-        let chars: Vec<char> = self.whole.chars().collect();
-        chars[chars.len().saturating_sub(LENGTH)..].iter().collect()
-    }
-
-    /// Whether `typed` is it. Capitals do not matter: on many labels they cannot be told apart.
-    pub fn accepts(&self, typed: &str) -> bool {
-        typed.trim().eq_ignore_ascii_case(self.expected().trim())
-    }
-
-    /// The question for it.
-    pub fn question(&self) -> String {
-        format!("To approve, type the last {LENGTH} characters of the {}.", self.of)
-    }
-}
 
 /// Who approved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,27 +60,6 @@ impl Approved {
 mod tests {
     use super::*;
     use crate::adopt::fake::Fake;
-
-    #[test]
-    fn the_serial_comes_first_and_capitals_do_not_matter() {
-        let mut plan = Fake::new(16).plan();
-        plan.disk.serial = Some("WD-WCC7K0AAxYz9".to_owned());
-        let token = Token::of(&plan);
-        assert!(token.accepts(" XYZ9 ") && token.accepts("xyz9"));
-        assert!(!token.accepts("") && !token.accepts("yz9") && !token.accepts("WD-WCC7K0AAxYz9"));
-        plan.disk.serial = Some("7".to_owned());
-        assert!(Token::of(&plan).accepts("7") && !Token::of(&plan).accepts(""));
-    }
-
-    #[test]
-    fn a_disk_that_tells_nothing_is_named_by_its_table() {
-        let mut plan = Fake::new(16).plan();
-        plan.disk.serial = None;
-        plan.disk.wwn = Some("0x5000c500e0a1b2c3".to_owned());
-        assert_eq!(Token::of(&plan).expected(), "b2c3");
-        plan.disk.wwn = None;
-        assert_eq!(Token::of(&plan).whole, plan.before.id.to_string());
-    }
 
     #[test]
     fn a_damaged_plan_is_not_believed() {

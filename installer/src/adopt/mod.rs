@@ -26,12 +26,13 @@ use anyhow::{Context as _, Result, anyhow};
 pub use plan::{AdoptPlan, Refusal};
 pub(crate) use real::on_hearth;
 
+use crate::approval::Token;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE};
 use crate::page::text::wrap;
 use crate::page::{DataState, Input, Situation, Talk};
-use approve::{Approved, By, Token};
+use approve::{Approved, By};
 use machine::Machine;
 use real::Real;
 
@@ -122,7 +123,7 @@ fn approve_and_start(talk: &mut impl Talk, machine: &mut impl Machine) -> Result
     let (disk, plan) = plan_for(machine)?;
     talk.say("")?;
     talk.say_all(&plan.lines(&disk))?;
-    let token = Token::of(&plan);
+    let token = token_of(&plan);
     talk.say_all(&wrap("", &format!("{} Enter alone goes back.", token.question())))?;
     for _ in 0..TRIES {
         talk.ask("Approve: ")?;
@@ -144,6 +145,12 @@ fn approve_and_start(talk: &mut impl Talk, machine: &mut impl Machine) -> Result
     talk.say("Nothing was changed.")
 }
 
+/// What approves `plan`.
+fn token_of(plan: &AdoptPlan) -> Token {
+    let table = ("partition table id", plan.before.id.to_string());
+    Token::for_disk(plan.disk.serial.as_deref(), plan.disk.wwn.as_deref(), table)
+}
+
 /// Leaves the approved plan on HEARTH and starts the machine again.
 fn hand_over(machine: &mut impl Machine, disk: &Disk, plan: AdoptPlan, by: By) -> Result<()> {
     let bytes = Approved::new(plan, by).to_bytes()?;
@@ -163,7 +170,7 @@ pub fn unattended() -> Result<()> {
 
 fn approve_by(machine: &mut impl Machine, typed: &str) -> Result<()> {
     let (disk, plan) = plan_for(machine)?;
-    let token = Token::of(&plan);
+    let token = token_of(&plan);
     if !token.accepts(typed) {
         let text = format!(
             "the credential {CREDENTIAL} does not hold the last characters of the {} of {}. Nothing was changed.",
@@ -220,7 +227,7 @@ fn tell(machine: &impl Machine) -> Result<Vec<String>> {
     let mut record = record::Recording::new(machine);
     let (disk, plan) = plan_for(&record)?;
     let mut out = plan.lines(&disk);
-    let token = Token::of(&plan);
+    let token = token_of(&plan);
     hand_over(&mut record, &disk, plan, By::Console)?;
     apply::resume(&mut record)?;
     out.push(String::new());

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Facts, IMAGE_FILE, Nic, Raw, RawNic, net};
+use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawNic, net};
 use crate::run::Cmd;
 
 /// The UEFI variable that says whether Secure Boot is enforced.
@@ -21,10 +21,22 @@ pub fn gather() -> Result<Facts> {
     Facts::from_raw(&read_raw()?)
 }
 
+/// The disks as they are now: the part of the facts that any Linux workstation can tell.
+pub fn disks_now() -> Result<Vec<Disk>> {
+    let lsblk = lsblk()?;
+    let mut disks = super::lsblk::disks(&lsblk, &by_id())?;
+    super::root::mark_boot_medium(&mut disks, &lsblk, &text("/proc/self/mountinfo"), &text("/proc/cmdline"))?;
+    Ok(disks)
+}
+
+fn lsblk() -> Result<String> {
+    Cmd::new("listing the disks", "lsblk").args(["--json", "--bytes", "--output-all"]).stdout()
+}
+
 /// Asks this machine for everything [`Facts::from_raw`] needs.
 pub fn read_raw() -> Result<Raw> {
     Ok(Raw {
-        lsblk: Cmd::new("listing the disks", "lsblk").args(["--json", "--bytes", "--output-all"]).stdout()?,
+        lsblk: lsblk()?,
         ip: Cmd::new("listing the network cards", "ip").args(["-json", "address"]).stdout()?,
         cpuinfo: text("/proc/cpuinfo"),
         meminfo: text("/proc/meminfo"),

@@ -19,7 +19,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use gather::{gather, nics_now, read_raw};
+pub use gather::{disks_now, gather, nics_now, read_raw};
 
 use crate::manifest::Bundle;
 use crate::units::{Bytes, SectorSize};
