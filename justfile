@@ -64,6 +64,10 @@ prove-newcomer: _builder
     ./qemu-tests/newcomer target/newcomer
     {{as_builder}} HEARTH_TEST_IMAGE={{justfile_directory()}}/target/newcomer/hearth-{{version}}-amd64.img cargo test --locked -p hearth-qemu-tests --test boots -- --test-threads=1 bios uefi
 
+# flash beside bmaptool and dd, with the image in `folder` (root; needs bmap-tools and zstd)
+bench-flash folder="out":
+    cargo bench --locked --quiet -p hearth-image --bench flash -- {{justfile_directory()}}/{{folder}}
+
 _builder:
     cargo build --locked --quiet --release -p hearth-image
 

@@ -24,7 +24,7 @@ use crate::disks::holds;
 use crate::progress::{self, Step};
 use crate::sign::{self, Trust};
 use crate::{interrupt, verify};
-use source::Source;
+pub use source::Source;
 
 /// What `flash` is asked for.
 #[derive(Clone, Debug, clap::Args)]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use hearth::exit::{Exit, Kind as _};
 use hearth::manifest::Bundle;
 use hearth::passphrase;
 use hearth::units::Bytes;

@@ -24,6 +24,15 @@ pub enum Source {
     Zstd(zstd::Decoder<'static, Input>),
 }
 
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Raw(_) => "Source::Raw",
+            Self::Zstd(_) => "Source::Zstd",
+        })
+    }
+}
+
 impl Source {
     /// Opens the image at `path`; `-` is standard input.
     pub fn open(path: &Path) -> Result<Self> {
