@@ -34,7 +34,7 @@ lint:
 # Unit, golden and property tests
 unit:
     cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests --lib --bins
-    cargo test --locked --quiet -p hearth-image --test cli --test host
+    cargo test --locked --quiet -p hearth-image --test cli --test host --test answers --test flash
 
 # What archives, caches, networks and signals may do to a build
 faults: _builder

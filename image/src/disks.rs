@@ -87,12 +87,13 @@ fn lines(row: &Row) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use hearth::facts::Partition;
     use hearth::units::{Bytes, SectorSize};
 
-    fn disk() -> Disk {
+    /// An empty stick.
+    pub(crate) fn disk() -> Disk {
         Disk {
             name: "sdz".into(),
             path: "/dev/no-such-disk".into(),

@@ -8,13 +8,16 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+use hearth::answers;
 use hearth::approval::Token;
 use hearth::exit::{Exit, Kind as _};
 use hearth::facts::{Disk, disks_now};
+use hearth::flash::hearth_files::HearthFile;
 use hearth::flash::{
-    self, BlockDevice, FinalTable, Job, Medium as _, Need, Outcome, Piece, Refusal, Watch, capacity, installed,
-    is_claimed, target,
+    self, BlockDevice, FinalTable, Job, Medium as _, Need, Outcome, Piece, Refusal, Watch, capacity, hearth_files,
+    installed, is_claimed, target,
 };
+use hearth::layout::Part;
 use hearth::manifest::Manifest;
 use hearth::page::{identity, text};
 use hearth::units::Bytes;
@@ -45,6 +48,9 @@ pub struct Args {
     /// Erase a disk that a Hearth was set up on, too: its name
     #[arg(long, value_name = "NAME")]
     erase_hearth: Option<String>,
+    /// An answer file for the machine: it is checked, and lies on HEARTH as hearth.toml
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Before the long write, find out whether the disk is as large as it says
     #[arg(long)]
     check_capacity: bool,
@@ -84,6 +90,8 @@ struct Plan {
     disk: Disk,
     /// What is on the disk now, in one sentence.
     holds: String,
+    /// What goes to the `HEARTH` partition besides what the image has there.
+    files: Vec<HearthFile>,
 }
 
 impl Plan {
@@ -104,17 +112,18 @@ impl Plan {
             anyhow!("{} cannot be followed:{lines}", path.display())
         });
         let pieces = pieces.kind(Exit::Input)?;
+        let files = args.answers.iter().map(|path| answer_file(path)).collect::<Result<_>>()?;
         let disks = disks_now()?;
         let disk = target::resolve(&disks, &args.disk).map_err(|refusal| refused(&args.disk, &[refusal]))?;
         let mut against = flash::judge(&disks, disk, Need { size: manifest.image.size, sector: manifest.sector_size });
-        against.extend(consent(args, &manifest, disk));
+        against.extend(consent(args, manifest.test_doubles, disk));
         if against.is_empty() && is_claimed(&disk.path) {
             against.push(Refusal::Busy { disk: disk.path.clone() });
         }
         if !against.is_empty() {
             return Err(refused(&target::name(disk), &against));
         }
-        Ok(Self { manifest, pieces, trust, holds: holds(disk), disk: disk.clone() })
+        Ok(Self { manifest, pieces, trust, holds: holds(disk), disk: disk.clone(), files })
     }
 
     /// The plan for a person.
@@ -130,6 +139,12 @@ impl Plan {
         out.extend(text::wrap("Disk   ", &format!("{} (now {})", target::name(&self.disk), self.disk.path)));
         out.extend(text::wrap("       ", &format!("{}, {}", identity(&self.disk), self.disk.size)));
         out.extend(text::wrap("Holds  ", &self.holds));
+        if !self.files.is_empty() {
+            out.extend(text::wrap(
+                "Answers",
+                " checked; they lie on HEARTH afterwards, secrets included: keep the disk safe",
+            ));
+        }
         out.push("Everything on this disk will be erased.".to_owned());
         out
     }
@@ -155,13 +170,14 @@ impl Plan {
         };
         let doing = if job.verify { "writing and reading back" } else { "writing" };
         let shown = Shown(progress::bytes_step(doing, flash::total(&self.pieces)));
-        let outcome = flash::write(&job, source, &medium, &shown, |_| Ok(())).map_err(|error| {
-            error.context(format!(
-                "flashing {} stopped; the disk has no partition table, so nothing starts from it. The same command \
+        let outcome =
+            flash::write(&job, source, &medium, &shown, |medium| self.put_files(medium)).map_err(|error| {
+                error.context(format!(
+                    "flashing {} stopped; the disk has no partition table, so nothing starts from it. The same command \
                  goes on where it stopped",
-                target::name(&self.disk)
-            ))
-        })?;
+                    target::name(&self.disk)
+                ))
+            })?;
         shown.0.done(&sentence(&outcome));
         if let Err(error) = medium.reread_table() {
             progress::note(&format!(
@@ -170,6 +186,15 @@ impl Plan {
         }
         println!("{} is ready. Start the machine from it, and the first page appears.", target::name(&self.disk));
         Ok(())
+    }
+
+    fn put_files(&self, medium: &dyn flash::Medium) -> Result<()> {
+        let hearth = self.manifest.partitions.iter().find(|part| part.name == Part::Hearth.name());
+        match hearth {
+            Some(hearth) => hearth_files::put(medium, hearth, self.manifest.sector_size, &self.files),
+            None if self.files.is_empty() => Ok(()),
+            None => Err(anyhow!("the image has no partition {}", Part::Hearth.name())).kind(Exit::Input),
+        }
     }
 
     /// The name in `/dev` may have gone to another disk since it was approved; now that the
@@ -186,8 +211,14 @@ impl Plan {
     }
 }
 
+/// The answer file at `path`, if there is nothing wrong with it.
+fn answer_file(path: &Path) -> Result<HearthFile> {
+    answers::load(path)?;
+    Ok(HearthFile { name: answers::FILE_NAME.to_owned(), bytes: answers::bytes(path)? })
+}
+
 /// Refusals that somebody's word lifts.
-fn consent(args: &Args, manifest: &Manifest, disk: &Disk) -> Vec<Refusal> {
+fn consent(args: &Args, test_doubles: bool, disk: &Disk) -> Vec<Refusal> {
     let mut against = Vec::new();
     let by_id = target::name(disk);
     match &args.erase {
@@ -206,7 +237,7 @@ fn consent(args: &Args, manifest: &Manifest, disk: &Disk) -> Vec<Refusal> {
             against.push(Refusal::HearthInstalled { name: found.name, last_used: found.last_used });
         }
     }
-    if manifest.test_doubles {
+    if test_doubles {
         against.push(Refusal::TestImage);
     }
     against
@@ -270,5 +301,50 @@ struct Shown(Step);
 impl Watch for Shown {
     fn advance(&self, count: Bytes) {
         self.0.advance(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disks::tests::disk;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn codes(words: &[&str], test_doubles: bool, disk: &Disk) -> Vec<&'static str> {
+        // From standard input, so that nobody can be asked, whoever runs the tests.
+        let all = ["flash", "-", "sdz"].iter().chain(words);
+        let args = Cli::try_parse_from(all).unwrap().args;
+        consent(&args, test_doubles, disk).iter().map(Refusal::code).collect()
+    }
+
+    #[test]
+    fn nothing_is_written_without_somebodys_word() {
+        let empty = disk();
+        assert_eq!(codes(&[], false, &empty), ["not-approved"]);
+        assert_eq!(codes(&["--dry-run"], false, &empty), [""; 0]);
+        assert_eq!(codes(&["--erase", "usb-Stick_1"], false, &empty), [""; 0]);
+        assert_eq!(codes(&["--erase", "/dev/disk/by-id/usb-Stick_1"], false, &empty), [""; 0]);
+        assert_eq!(codes(&["--erase", "/dev/sdz"], false, &empty), ["erase-mismatch"], "names of the hour can move");
+        let mut used = disk();
+        used.table = Some(hearth::facts::Table { kind: "gpt".into(), id: None });
+        assert_eq!(codes(&[], false, &used), ["has-data"]);
+    }
+
+    #[test]
+    fn s20_an_image_made_for_tests_is_refused_whoever_approves() {
+        assert_eq!(codes(&["--erase", "usb-Stick_1"], true, &disk()), ["test-image"]);
+    }
+
+    #[test]
+    fn a_result_is_one_sentence() {
+        let outcome = Outcome { written: Bytes::mib(8), kept: Bytes::mib(4), verified: Bytes::mib(12) };
+        assert_eq!(sentence(&outcome), "8.0 MiB written, 4.0 MiB were there already, 12.0 MiB read back and right");
+        assert_eq!(sentence(&Outcome { written: Bytes::mib(8), ..Outcome::default() }), "8.0 MiB written");
     }
 }

@@ -28,7 +28,7 @@ pub use json::json_schema;
 pub use problems::{Place, Problem, Problems};
 pub use schema::*;
 pub use secret::Secret;
-pub use source::{bytes, find, load, name_of, read_bytes};
+pub use source::{FILE_NAME, bytes, find, load, name_of, read_bytes};
 pub use types::*;
 
 use node::{Node, Report};

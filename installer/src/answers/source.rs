@@ -14,7 +14,10 @@ use crate::page::text::count;
 
 /// What an answer file may be called, in any case. Windows hides the end of a name, so
 /// that a file saved as `hearth.toml` there is often really the second one.
-const NAMES: [&str; 2] = ["hearth.toml", "hearth.toml.txt"];
+const NAMES: [&str; 2] = [FILE_NAME, "hearth.toml.txt"];
+
+/// What an answer file is called on HEARTH.
+pub const FILE_NAME: &str = "hearth.toml";
 
 /// An answer file is some kilobytes. What is larger than this is something else.
 const LIMIT: u64 = 1 << 20;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fatfs::{FileSystem, FsOptions};
+use zeroize::Zeroizing;
 
 use super::medium::Medium;
 use crate::layout::HEARTH_LABEL;
@@ -17,13 +18,12 @@ use crate::units::{Bytes, SectorSize};
 pub struct HearthFile {
     /// Its name.
     pub name: String,
-    /// Its contents.
-    pub bytes: Vec<u8>,
+    /// Its contents, which may hold secrets.
+    pub bytes: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for HearthFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // An answer file holds secrets.
         write!(f, "HearthFile({}, {} bytes)", self.name, self.bytes.len())
     }
 }
@@ -45,7 +45,7 @@ pub fn put(medium: &dyn Medium, partition: &Partition, sector: SectorSize, files
     medium.flush().with_context(|| format!("making the files on {HEARTH_LABEL} last"))?;
     let fat = open().with_context(|| format!("opening {HEARTH_LABEL} again"))?;
     for file in files {
-        let mut back = Vec::new();
+        let mut back = Zeroizing::new(Vec::new());
         fat.root_dir()
             .open_file(&file.name)
             .and_then(|mut from| from.read_to_end(&mut back))

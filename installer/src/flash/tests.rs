@@ -258,7 +258,7 @@ fn without_reading_back_a_flip_goes_unseen_which_is_why_it_is_the_default() {
 #[test]
 fn files_travel_and_are_there_after_a_second_flash_too() {
     let (image, disk) = (image(512), Fake::new(Bytes::mib(16), 512));
-    let file = |text: &str| HearthFile { name: "hearth.toml".into(), bytes: text.as_bytes().to_vec() };
+    let file = |text: &str| HearthFile { name: "hearth.toml".into(), bytes: text.as_bytes().to_vec().into() };
     for text in ["schema = 1\n", "schema = 1\n# longer than the first\n"] {
         flash_with(&image, &image.bytes, &disk, 1, true, &[file(text)]).unwrap();
         let fat = disk.bytes()[2 << 20..4 << 20].to_vec();
