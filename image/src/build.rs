@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::base::{self, Base, SEED};
 use crate::cache::Cache;
 use crate::disk::{self, Parts};
-use crate::interrupt::Unfinished;
+use crate::interrupt::{self, Unfinished};
 use crate::layer::{Body, Item, Layer};
 use crate::layout::{Layout, Sizes};
 use crate::lock::Lock;
@@ -101,7 +101,7 @@ pub fn run(request: &Request) -> Result<Outputs> {
         serde_json::to_string_pretty(&sbom::spdx(&manifest, &lock.suite)).context("writing the SBOM")? + "\n";
     let lock_text = lock.to_text()?;
     let mut sums = format!("{}  {}\n", hashes.whole, name(&outputs.image()));
-    let mut files = Vec::new();
+    let mut files = vec![(image, outputs.image())];
     for (path, text) in [(outputs.manifest(), manifest_text), (outputs.sbom(), sbom_text), (outputs.lock(), lock_text)]
     {
         sums += &format!("{}  {}\n", Digest::of(&text), name(&path));
@@ -112,10 +112,7 @@ pub fn run(request: &Request) -> Result<Outputs> {
 
     // What belonged to an earlier image must not vouch for this one.
     outputs.remove_derived()?;
-    image.finish(&outputs.image())?;
-    for (file, path) in files {
-        file.finish(&path)?;
-    }
+    interrupt::finish_all(files)?;
     Ok(outputs)
 }
 

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use hearth::exit::{Exit, Kind as _};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::progress;
+
 /// The cache folder of this user.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -50,7 +52,11 @@ impl Cache {
     pub fn lock(&self, name: &str) -> Result<Lock> {
         let path = self.dir("locks")?.join(name);
         let file = File::create(&path).with_context(|| format!("opening the lock {}", path.display()))?;
-        let file = Flock::lock(file, FlockArg::LockExclusive)
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .or_else(|(file, _)| {
+                progress::note(&format!("waiting for another build, which is working on {name}"));
+                Flock::lock(file, FlockArg::LockExclusive)
+            })
             .map_err(|(_, errno)| errno)
             .with_context(|| format!("waiting for the lock {}", path.display()))?;
         Ok(Lock { _file: file })

@@ -30,7 +30,9 @@ pub fn install(program: &'static str) -> Result<()> {
     ctrlc::set_handler(move || {
         INTERRUPTED.store(true, Ordering::SeqCst);
         end_programs();
-        for path in unfinished().iter() {
+        // Held until the end, so that nothing gets its final name or begins meanwhile.
+        let unfinished = unfinished();
+        for path in unfinished.iter() {
             let _ = fs::remove_file(path);
         }
         let words = *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -73,11 +75,29 @@ impl Unfinished {
     }
 
     /// Gives the file its final name.
-    pub fn finish(mut self, name: &Path) -> Result<()> {
-        fs::rename(&self.path, name).with_context(|| format!("renaming to {}", name.display()))?;
-        self.finished = true;
-        Ok(())
+    pub fn finish(self, name: &Path) -> Result<()> {
+        finish_all(vec![(self, name.to_owned())])
     }
+}
+
+/// Gives files their final names; an interruption comes before the first of them or after the last.
+pub fn finish_all(mut files: Vec<(Unfinished, PathBuf)>) -> Result<()> {
+    let uninterrupted = loop {
+        let uninterrupted = unfinished();
+        if !INTERRUPTED.load(Ordering::SeqCst) {
+            break uninterrupted;
+        }
+        drop(uninterrupted);
+        std::thread::park();
+    };
+    let renamed = files.iter_mut().try_for_each(|(file, name)| {
+        fs::rename(&file.path, &*name).with_context(|| format!("renaming to {}", name.display()))?;
+        file.finished = true;
+        Ok(())
+    });
+    // Dropping the files needs it.
+    drop(uninterrupted);
+    renamed
 }
 
 impl Drop for Unfinished {

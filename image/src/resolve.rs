@@ -31,11 +31,11 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
     let key = Digest::of(format!("{sources}{}", recipe.arch())).to_string();
     let _lock = cache.lock(&format!("apt-{}", &key[..16]))?;
     let apt = Apt::open(tools, cache.dir(format!("apt/{}", &key[..16]))?, &sources, recipe.arch())?;
-    let kept = cache.dir("resolved")?.join(format!("{}.lock", wanted(recipe)));
+    let remembered = Remembered::of(cache, recipe)?;
     match apt.update()? {
         Reach::Fresh => {}
         Reach::Unreachable(why) => {
-            let Ok(lock) = Lock::read(&kept) else {
+            let Some(lock) = remembered.lock() else {
                 return Err(why.context(
                     "the archive cannot be reached and no earlier package list for this recipe is cached: check the \
                      network, or the recipe's `mirror`, and try again",
@@ -52,11 +52,14 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
     // The same indexes (a Release file names the digest of each) and the same apt give the
     // same choice, which takes apt seconds to make.
     let inputs = apt.inputs()?;
-    let remembered = kept.with_extension("inputs");
-    if fs::read_to_string(&remembered).is_ok_and(|text| text == inputs.to_string()) {
-        if let Ok(lock) = Lock::read(&kept) {
-            step.done(&format!("{} packages, {}, as before", lock.packages.len(), lock.download_size()));
-            return Ok(lock);
+    if let Some(lock) = remembered.lock().filter(|_| remembered.is_from(inputs)) {
+        step.done(&format!("{} packages, {}, as before", lock.packages.len(), lock.download_size()));
+        return Ok(lock);
+    }
+    if apt.remove_damaged_lists()? {
+        progress::note("a cached package list is damaged on this disk; fetching it again");
+        if let Reach::Unreachable(why) = apt.update()? {
+            return Err(why).kind(Exit::Dependency);
         }
     }
     let chosen = apt.simulate(&recipe.packages)?;
@@ -72,12 +75,42 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
         packages.push(package);
     }
     let lock = Lock::new(&recipe.file.suite, recipe.arch(), epoch, wanted(recipe), packages);
-    // In this order, so that a power cut between leaves no lock that claims other inputs.
-    let _ = fs::remove_file(&remembered);
-    fs::write(&kept, lock.to_text()?).with_context(|| format!("writing {}", kept.display()))?;
-    fs::write(&remembered, inputs.to_string()).with_context(|| format!("writing {}", remembered.display()))?;
+    remembered.keep(&lock, inputs)?;
     step.done(&format!("{} packages, {}", lock.packages.len(), lock.download_size()));
     Ok(lock)
+}
+
+/// The last lock made for a recipe: the lock itself, and in a second file what it was made from
+/// and its digest, for the disk may have damaged it.
+struct Remembered {
+    lock: PathBuf,
+    seal: PathBuf,
+}
+
+impl Remembered {
+    fn of(cache: &Cache, recipe: &Recipe) -> Result<Self> {
+        let lock = cache.dir("resolved")?.join(format!("{}.lock", wanted(recipe)));
+        Ok(Self { seal: lock.with_extension("seal"), lock })
+    }
+
+    /// The lock, if there is one and it is as it was written.
+    fn lock(&self) -> Option<Lock> {
+        let digest = Digest::of(fs::read(&self.lock).ok()?).to_string();
+        fs::read_to_string(&self.seal).ok()?.ends_with(&digest).then(|| Lock::read(&self.lock).ok())?
+    }
+
+    fn is_from(&self, inputs: Digest) -> bool {
+        fs::read_to_string(&self.seal).is_ok_and(|seal| seal.starts_with(&inputs.to_string()))
+    }
+
+    fn keep(&self, lock: &Lock, inputs: Digest) -> Result<()> {
+        let text = lock.to_text()?;
+        let seal = format!("{inputs} {}", Digest::of(&text));
+        for (path, text) in [(&self.lock, text), (&self.seal, seal)] {
+            fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Identifies what a recipe asks the resolver for.
@@ -168,18 +201,48 @@ impl<'a> Apt<'a> {
 
     /// What the indexes say of `wanted`, and the newest Release file's date.
     fn look_up(&self, wanted: &[PackageId], suite: &str) -> Result<(HashMap<PackageId, Locked>, u64)> {
-        let targets = self
-            .run("finding the package lists", "apt-get")?
-            .args(["indextargets", "--format", "$(CODENAME)|$(FILENAME)", "Created-By: Packages"])
-            .stdout()?;
         let wanted: HashSet<&PackageId> = wanted.iter().collect();
         let mut found = HashMap::new();
-        for line in targets.lines() {
-            let Some((codename, path)) = line.split_once('|') else { continue };
+        for (codename, path) in self.package_lists("$(CODENAME)")? {
             let archive = if codename == format!("{suite}-security") { Archive::Security } else { Archive::Debian };
-            read_index(Path::new(path), archive, &wanted, &mut found)?;
+            read_index(&path, archive, &wanted, &mut found)?;
         }
         Ok((found, self.newest_date()?))
+    }
+
+    /// Removes package lists that are not what a Release file names: apt checks them when they
+    /// arrive and never again. Tells whether there were any.
+    fn remove_damaged_lists(&self) -> Result<bool> {
+        let releases = self.releases()?;
+        let mut damaged = false;
+        for (name, path) in self.package_lists("$(METAKEY)")? {
+            let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+            let (digest, size) = Digest::of_reader(file)?;
+            let named = [digest.to_string(), size.to_string(), name];
+            let of_its_release = releases.iter().any(|(release, text)| {
+                let stem = release.to_string_lossy().replace("_InRelease", "_");
+                path.to_string_lossy().starts_with(&stem)
+                    && text.lines().any(|line| line.split_whitespace().eq(named.iter().map(String::as_str)))
+            });
+            if !of_its_release {
+                fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+                damaged = true;
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Where apt keeps its package lists, each with what it says of it in `field`.
+    fn package_lists(&self, field: &str) -> Result<Vec<(String, PathBuf)>> {
+        let targets = self
+            .run("finding the package lists", "apt-get")?
+            .args(["indextargets", "--format", &format!("{field}|$(FILENAME)"), "Created-By: Packages"])
+            .stdout()?;
+        Ok(targets
+            .lines()
+            .filter_map(|line| line.split_once('|'))
+            .map(|(said, path)| (said.into(), path.into()))
+            .collect())
     }
 
     /// The Release files apt has, in order of their names.

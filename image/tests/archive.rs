@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use hearth::digest::Digest;
 use hearth::exit::Exit;
@@ -135,6 +136,29 @@ fn a_damaged_package_in_the_cache_is_noticed_and_fetched_again() {
 }
 
 #[test]
+fn a_damaged_package_list_in_the_cache_is_noticed_and_made_again() {
+    let scene = Scene::new();
+    let good = fs::read(scene.locked()).unwrap();
+    let kept = fs::read_dir(scene.place.path("cache/hearth/resolved")).unwrap().map(|entry| entry.unwrap().path());
+    let kept = kept.filter(|path| path.extension().is_some_and(|name| name == "lock")).collect::<Vec<_>>();
+    let damaged = String::from_utf8(good.clone()).unwrap().replace("1.0", "1.8");
+    for damage in [damaged.into_bytes(), Vec::new()] {
+        fs::write(&kept[0], damage).unwrap();
+        assert!(fs::read(scene.locked()).unwrap() == good);
+    }
+
+    let find = ["-c", "ls -d apt/*/lists/*_debian_dists_trixie_main_*_Packages"];
+    let list = run(Command::new("sh").args(find).current_dir(scene.place.path("cache/hearth"))).stdout;
+    let list = scene.place.path("cache/hearth").join(String::from_utf8(list).unwrap().trim());
+    let sound = fs::read_to_string(&list).unwrap();
+    for damage in [sound.replace("Version: 1.0", "Version: 1.8"), String::new()] {
+        fs::write(&list, damage).unwrap();
+        fs::remove_file(&kept[0]).unwrap();
+        assert!(fs::read(scene.locked()).unwrap() == good);
+    }
+}
+
+#[test]
 fn without_a_network_a_cold_cache_is_an_error_and_a_warm_one_is_not() {
     let scene = Scene::new();
     // Nobody listens there any more.
@@ -230,7 +254,7 @@ fn a_repository_that_only_the_host_trusts_is_refused() {
         sources.display(),
         state.display()
     );
-    run(std::process::Command::new("unshare").args(["--mount", "sh", "-euc", &update]));
+    run(Command::new("unshare").args(["--mount", "sh", "-euc", &update]));
 
     for tools in ["made already", "still to be made"] {
         let place = Place::roomy(&archive.recipe());
