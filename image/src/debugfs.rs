@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
+use hearth::exit::mark_if_full;
 
 /// Runs the script `script` on `device`, with `debugfs` ready to take arguments.
 pub fn run(mut debugfs: Command, script: &Path, device: &str) -> Result<()> {
@@ -22,5 +23,6 @@ pub fn run(mut debugfs: Command, script: &Path, device: &str) -> Result<()> {
     if out.status.success() && complaints.is_empty() {
         return Ok(());
     }
-    Err(anyhow!("editing the root file system failed: debugfs says: {}", complaints.join("; ")))
+    let error = anyhow!("editing the root file system failed: debugfs says: {}", complaints.join("; "));
+    Err(mark_if_full(error, &said))
 }

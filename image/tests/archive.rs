@@ -200,8 +200,8 @@ fn a_cache_on_a_full_disk_is_named_whoever_fills_it() {
     key.trust_in(&place.add_tools(ToolSet::Image));
     let cache = place.path("cache/hearth");
     for (folder, size, words) in [
-        ("packages", "1M", ["storing hearth-example", "No space left on device"]),
-        ("apt", "8k", ["reading the archive's package lists", "No space left on device"]),
+        ("packages", "1M", ["a disk is full: free some", "storing hearth-example"]),
+        ("apt", "8k", ["a disk is full: free some", "reading the archive's package lists"]),
     ] {
         let folder = cache.join(folder);
         let script = format!("mkdir -p '{0}'; mount -t tmpfs -o size={size} none '{0}'", folder.display());

@@ -81,6 +81,16 @@ pub fn mark(error: impl Into<anyhow::Error>, exit: Exit) -> anyhow::Error {
     anyhow::Error::new(Marked { exit, cause })
 }
 
+/// What to do about a full disk; the causes say which.
+const FULL: &str = "a disk is full: free some space on it and start again";
+
+/// `error`, marked as a full disk's if what a program `said` before it failed tells so.
+pub fn mark_if_full(error: anyhow::Error, said: &str) -> anyhow::Error {
+    // The second is e2fsprogs' way of saying the first.
+    let full = ["No space left on device", "resulted in short write"].iter().any(|words| said.contains(words));
+    if full { mark(error, Exit::Environment).context(FULL) } else { error }
+}
+
 fn find(error: &anyhow::Error) -> Option<Exit> {
     // `context` hides the marked error inside the chain, `downcast_ref` sees through it.
     error
@@ -128,7 +138,12 @@ pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(Reported(code)) = error.downcast_ref() {
         return ExitCode::from(*code);
     }
-    eprintln!("{program}: {error}");
+    let full = error.chain().find_map(|cause| cause.downcast_ref()).is_some_and(is_full);
+    if full {
+        eprintln!("{program}: {FULL}\n  because: {error}");
+    } else {
+        eprintln!("{program}: {error}");
+    }
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
     }

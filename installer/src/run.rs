@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::exit::{Exit, mark};
+use crate::exit::{Exit, mark, mark_if_full};
 
 /// How many of a failed command's last lines its error carries.
 const LAST_LINES: usize = 12;
@@ -91,9 +91,7 @@ impl Cmd {
         let said = if out.stderr.is_empty() { &out.stdout } else { &out.stderr };
         let tail = last_lines(said);
         let error = anyhow!("{what} failed: `{argv}` ended with {}{tail}", out.status);
-        // The one failure that says the same whichever program meets it.
-        let full = tail.contains("No space left on device");
-        Err(if full { mark(error, Exit::Environment) } else { error })
+        Err(mark_if_full(error, &tail))
     }
 
     /// Runs it and tells only whether it exited with 0: for questions.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
-use hearth::exit::{Exit, Kind as _};
+use hearth::exit::{Exit, Kind as _, mark_if_full};
 use hearth::run::Cmd;
 use hearth::units::Bytes;
 
@@ -200,7 +200,8 @@ fn make_file_system(place: &Place, entries: &[rootfs::Entry], size: Bytes, spec:
     // mke2fs's own words explain a broken pipe better than the pipe does.
     let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
     if !out.status.success() || said.contains("rror") {
-        return Err(anyhow!("making the root file system failed: mke2fs ended with {}: {said}", out.status));
+        let error = anyhow!("making the root file system failed: mke2fs ended with {}: {said}", out.status);
+        return Err(mark_if_full(error, &said));
     }
     written
 }
