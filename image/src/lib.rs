@@ -13,6 +13,7 @@ pub mod disks;
 pub mod ext4;
 pub mod fetch;
 pub mod flash;
+pub mod freshness;
 pub mod hashing;
 pub mod inside;
 pub mod interrupt;

@@ -26,13 +26,17 @@ pub struct Mirrors {
 impl Mirrors {
     /// One-line apt sources for `suite`, trusting `KEYRING` alone.
     pub fn sources(&self, suite: &str, components: &str) -> String {
-        let line = |url: &str, suite: &str| format!("deb [signed-by={KEYRING}] {url} {suite} {components}\n");
+        let line = |(url, suite)| format!("deb [signed-by={KEYRING}] {url} {suite} {components}\n");
+        self.suites(suite).map(line).concat()
+    }
+
+    /// The three suites that `suite` consists of, and where each lies.
+    pub fn suites(&self, suite: &str) -> [(&str, String); 3] {
         [
-            line(&self.debian, suite),
-            line(&self.debian, &format!("{suite}-updates")),
-            line(&self.security, &format!("{suite}-security")),
+            (&self.debian, suite.to_owned()),
+            (&self.debian, format!("{suite}-updates")),
+            (&self.security, format!("{suite}-security")),
         ]
-        .concat()
     }
 
     /// The appliance's own sources file, in apt's deb822 format.

@@ -15,9 +15,9 @@ use hearth::units::Bytes;
 use crate::cache::Cache;
 use crate::lock::{Archive, Lock, Locked};
 use crate::mirrors::Mirrors;
-use crate::progress;
 use crate::recipe::Recipe;
 use crate::tools::Tools;
+use crate::{fetch, freshness, progress};
 
 /// What every Debian system has: asked for by property, not by name.
 const ALWAYS: [&str; 2] = ["?essential", "?priority(required)"];
@@ -32,6 +32,21 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
     let _lock = cache.lock(&format!("apt-{}", &key[..16]))?;
     let apt = Apt::open(tools, cache.dir(format!("apt/{}", &key[..16]))?, &sources, recipe.arch())?;
     let remembered = Remembered::of(cache, recipe)?;
+    // The same indexes (a Release file names the digest of each) and the same apt give the
+    // same choice, which takes apt seconds to make.
+    let as_before = || -> Result<Option<Lock>> {
+        let inputs = apt.inputs()?;
+        Ok(remembered.lock().filter(|_| remembered.is_from(inputs)))
+    };
+    let unchanged = |lock: Lock, step: progress::Step| {
+        step.done(&format!("{} packages, {}, as before", lock.packages.len(), lock.download_size()));
+        Ok(lock)
+    };
+    if let Some(lock) = as_before()? {
+        if freshness::is_current(&fetch::agent(), &mirrors, &recipe.file.suite, &apt.releases()?) {
+            return unchanged(lock, step);
+        }
+    }
     match apt.update()? {
         Reach::Fresh => {}
         Reach::Unreachable(why) => {
@@ -49,12 +64,8 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
             return Ok(lock);
         }
     }
-    // The same indexes (a Release file names the digest of each) and the same apt give the
-    // same choice, which takes apt seconds to make.
-    let inputs = apt.inputs()?;
-    if let Some(lock) = remembered.lock().filter(|_| remembered.is_from(inputs)) {
-        step.done(&format!("{} packages, {}, as before", lock.packages.len(), lock.download_size()));
-        return Ok(lock);
+    if let Some(lock) = as_before()? {
+        return unchanged(lock, step);
     }
     if apt.remove_damaged_lists()? {
         progress::note("a cached package list is damaged on this disk; fetching it again");
@@ -62,6 +73,7 @@ pub fn resolve(cache: &Cache, tools: &Tools, recipe: &Recipe) -> Result<Lock> {
             return Err(why).kind(Exit::Dependency);
         }
     }
+    let inputs = apt.inputs()?;
     let chosen = apt.simulate(&recipe.packages)?;
     let (mut found, epoch) = apt.look_up(&chosen, &recipe.file.suite)?;
     let mut packages = Vec::with_capacity(chosen.len());

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::exit::{Exit, Kind as _, mark_if_full};
@@ -15,7 +15,7 @@ use hearth::units::Bytes;
 use super::configure::{configure, in_tree};
 use super::dpkgdb::{self, Unpacked};
 use super::normalise::normalise;
-use super::rootfs;
+use super::rootfs::{self, Entry, Packer};
 use super::spec::{BaseFacts, BaseSpec, Damaged};
 use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
 use crate::store::Store;
@@ -30,6 +30,10 @@ const BOOT_FILES: [(&str, &str); 3] = [
 
 /// Room for the initramfs, which is made while the file system is: 40 MiB now.
 const INITRAMFS_ROOM: Bytes = Bytes::mib(96);
+
+/// Room for what maintainer scripts make, since the file system is begun before they ran:
+/// the hardware database and byte code, 40 MiB now.
+const SCRIPTS_ROOM: Bytes = Bytes::mib(64);
 
 struct Place {
     tree: PathBuf,
@@ -71,23 +75,34 @@ fn build(spec: &BaseSpec) -> Result<()> {
     step.done(&format!("{} packages", unpacked.len()));
 
     let step = progress::step("configuring packages");
+    let early = rootfs::list(tree)?;
+    let root_size = rootfs::file_system_size(&early, spec.slack + INITRAMFS_ROOM + SCRIPTS_ROOM);
+    let early = rootfs::settled(early);
     add_kernel_views(tree)?;
     let kernel = kernel_version(tree)?;
-    std::thread::scope(|scope| -> Result<()> {
-        let index = scope.spawn(|| module_index(&place, &kernel));
+    let mut file_system = std::thread::scope(|scope| -> Result<FileSystem<'_>> {
+        let beside = scope.spawn(|| {
+            module_index(&place, &kernel)?;
+            FileSystem::begin(&place, root_size, spec)?.add(&early)
+        });
         configure(tree, &unpacked, spec.epoch)?;
-        join(index)
+        join(beside)
     })?;
     dpkgdb::register_hearth(tree, &spec.dpkg_info, &spec.version, &spec.arch)?;
+    let entries = rootfs::list(tree)?;
+    if !rootfs::still_there(&early, &entries) {
+        progress::note("a maintainer script changed what was packed already; packing it again");
+        file_system.abandon()?;
+        file_system = FileSystem::begin(&place, root_size, spec)?;
+    }
     normalise(tree, spec.epoch)?;
     step.done("");
 
     let step = progress::step("making the initramfs and the root file system");
     let entries = rootfs::list(tree)?;
-    let root_size = rootfs::file_system_size(&entries, spec.slack + INITRAMFS_ROOM);
     std::thread::scope(|scope| -> Result<()> {
         let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
-        make_file_system(&place, &entries, root_size, spec)?;
+        file_system.add(&entries)?.finish()?;
         join(initramfs)
     })?;
     add_initramfs(&place, &kernel, spec)?;
@@ -135,7 +150,7 @@ fn bind_fresh(dir: &Path, at: &Path) -> Result<()> {
     bind(dir, at)
 }
 
-fn join(thread: std::thread::ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a worker thread panicked"))?
 }
 
@@ -181,29 +196,62 @@ fn make_initramfs(place: &Place, kernel: &str, spec: &BaseSpec) -> Result<()> {
     fs::copy(&made, spec.out.join("initrd.img")).context("taking the initramfs").map(drop)
 }
 
-fn make_file_system(place: &Place, entries: &[rootfs::Entry], size: Bytes, spec: &BaseSpec) -> Result<()> {
-    let id = spec.root_uuid.to_string();
-    let mut command = tool(place, spec, "mke2fs");
-    command
-        .args(["-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "1", "-L", hearth::layout::ROOT_LABEL, "-U", &id])
-        .args(["-J", &format!("size={}", rootfs::JOURNAL.0 >> 20)])
-        // Nothing may be left for the first mount to do: setup mode never writes.
-        .args(["-E", &format!("hash_seed={id},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard")])
-        .args(["-d", "-", "/out/root.ext4", &format!("{}k", size.0 >> 10)])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().context("starting mke2fs")?;
-    let pipe = child.stdin.take().ok_or_else(|| anyhow!("mke2fs has no standard input"))?;
-    let written = rootfs::write_tar(&place.tree, entries, spec.epoch, BufWriter::with_capacity(1 << 20, pipe));
-    let out = child.wait_with_output().context("waiting for mke2fs")?;
-    // mke2fs's own words explain a broken pipe better than the pipe does.
-    let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-    if !out.status.success() || said.contains("rror") {
-        let error = anyhow!("making the root file system failed: mke2fs ended with {}: {said}", out.status);
-        return Err(mark_if_full(error, &said));
+/// The root file system in the making: mke2fs reads what is added.
+struct FileSystem<'a> {
+    mke2fs: Child,
+    packer: Packer<'a, BufWriter<ChildStdin>>,
+}
+
+impl<'a> FileSystem<'a> {
+    fn begin(place: &'a Place, size: Bytes, spec: &BaseSpec) -> Result<Self> {
+        let id = spec.root_uuid.to_string();
+        let mut command = tool(place, spec, "mke2fs");
+        command
+            .args(["-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "1"])
+            .args(["-L", hearth::layout::ROOT_LABEL, "-U", &id, "-J", &format!("size={}", rootfs::JOURNAL.0 >> 20)])
+            // Nothing may be left for the first mount to do: setup mode never writes.
+            .args(["-E", &format!("hash_seed={id},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard")])
+            .args(["-d", "-", "/out/root.ext4", &format!("{}k", size.0 >> 10)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut mke2fs = command.spawn().context("starting mke2fs")?;
+        let pipe = mke2fs.stdin.take().ok_or_else(|| anyhow!("mke2fs has no standard input"))?;
+        let packer = Packer::new(&place.tree, spec.epoch, BufWriter::with_capacity(1 << 20, pipe));
+        Ok(Self { mke2fs, packer })
     }
-    written
+
+    /// Adds what was not added before.
+    fn add(mut self, entries: &[Entry]) -> Result<Self> {
+        match self.packer.add(entries) {
+            Ok(()) => Ok(self),
+            // mke2fs's own words explain a broken pipe better than the pipe does.
+            Err(error) if is_broken_pipe(&error) => Err(self.finish().err().unwrap_or(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let written = self.packer.finish();
+        let out = self.mke2fs.wait_with_output().context("waiting for mke2fs")?;
+        let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+        if !out.status.success() || said.contains("rror") {
+            let error = anyhow!("making the root file system failed: mke2fs ended with {}: {said}", out.status);
+            return Err(mark_if_full(error, &said));
+        }
+        written
+    }
+
+    /// Ends it without a result.
+    fn abandon(mut self) -> Result<()> {
+        self.mke2fs.kill().context("ending mke2fs")?;
+        self.mke2fs.wait().context("waiting for mke2fs").map(drop)
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map(std::io::Error::kind);
+    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
 }
 
 /// Adds the initramfs where `update-initramfs` looks for it.

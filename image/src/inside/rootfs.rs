@@ -1,6 +1,6 @@
-//! The finished tree as a tar stream in sorted order, and the size of a file
-//! system that holds it, computed from the same list: nothing is made twice to
-//! find out how big it is.
+//! The tree as a tar stream in a fixed order, and the size of a file system that
+//! holds it, computed from a list of it: nothing is made twice to find out how big
+//! it is. What no maintainer script has a reason to touch goes first, while they run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
@@ -87,52 +87,109 @@ pub fn file_system_size(entries: &[Entry], slack: Bytes) -> Bytes {
     (used + Bytes(used.0 / 40)).round_up(Bytes::mib(4))
 }
 
-/// Writes the tree as a tar stream. Ids are as seen here: inside the namespace.
-pub fn write_tar(tree: &Path, entries: &[Entry], epoch: u64, to: impl Write) -> Result<()> {
-    let mut tar = tar::Builder::new(to);
-    let mut links: HashMap<(u64, u64), &Path> = HashMap::new();
-    for entry in entries {
+/// Below these folders, and among files as large as this, scripts have nothing to change:
+/// firmware, kernel modules, programs. They are two thirds of the bytes.
+const SETTLED: [&str; 2] = ["usr/lib/firmware", "usr/lib/modules"];
+const LARGE: Bytes = Bytes::mib(1);
+
+/// The entries that can be packed before the maintainer scripts have run, each after the folders above it.
+pub fn settled(entries: Vec<Entry>) -> Vec<Entry> {
+    let early = |entry: &Entry| {
+        entry.path.starts_with("usr")
+            && !entry.found.is_dir()
+            // A hard link's other names may come later, and would be packed as a second file.
+            && entry.found.nlink() == 1
+            && (SETTLED.iter().any(|dir| entry.path.starts_with(dir)) || entry.found.len() >= LARGE.0)
+    };
+    let parents: HashSet<PathBuf> = entries
+        .iter()
+        .filter(|entry| early(entry))
+        .flat_map(|entry| entry.path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
+        .collect();
+    entries.into_iter().filter(|entry| early(entry) || parents.contains(&entry.path)).collect()
+}
+
+/// Whether each of `early` is still in `entries` as it was. A file's change time tells of
+/// every change; a folder's own properties are compared, since new files in it matter not.
+pub fn still_there(early: &[Entry], entries: &[Entry]) -> bool {
+    let now: HashMap<&Path, &Metadata> = entries.iter().map(|entry| (entry.path.as_path(), &entry.found)).collect();
+    early.iter().all(|entry| {
+        let Some(found) = now.get(entry.path.as_path()) else { return false };
+        let was = &entry.found;
+        (was.mode(), was.uid(), was.gid()) == (found.mode(), found.uid(), found.gid())
+            && (was.is_dir()
+                || (was.ino(), was.ctime(), was.ctime_nsec()) == (found.ino(), found.ctime(), found.ctime_nsec()))
+    })
+}
+
+/// Packs a tree into a tar stream, in parts. Ids are as seen here: inside the namespace.
+pub struct Packer<'a, W: Write> {
+    tree: &'a Path,
+    epoch: u64,
+    tar: tar::Builder<W>,
+    packed: HashSet<PathBuf>,
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<'a, W: Write> Packer<'a, W> {
+    /// Packs `tree` into `to`; nothing will be younger than `epoch`.
+    pub fn new(tree: &'a Path, epoch: u64, to: W) -> Self {
+        Self { tree, epoch, tar: tar::Builder::new(to), packed: HashSet::new(), links: HashMap::new() }
+    }
+
+    /// Adds those of `entries` that were not added before.
+    pub fn add(&mut self, entries: &[Entry]) -> Result<()> {
+        for entry in entries {
+            if self.packed.insert(entry.path.clone()) {
+                self.add_one(entry).with_context(|| format!("packing {}", entry.path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, entry: &Entry) -> Result<()> {
         let mut header = tar::Header::new_gnu();
         header.set_mode(entry.found.mode() & 0o7777);
         header.set_uid(entry.found.uid().into());
         header.set_gid(entry.found.gid().into());
-        // A mount point shows what is mounted on it, whose time is now.
-        let mtime = u64::try_from(entry.found.mtime()).unwrap_or(0).min(epoch);
-        header.set_mtime(mtime);
+        header.set_mtime(u64::try_from(entry.found.mtime()).unwrap_or(0).min(self.epoch));
         header.set_size(0);
-        let full = tree.join(&entry.path);
-        let what = || format!("packing {}", entry.path.display());
-        extended_attributes(&full, &mut tar).with_context(what)?;
+        let full = self.tree.join(&entry.path);
+        extended_attributes(&full, &mut self.tar)?;
         if let Some(target) = &entry.target {
             header.set_entry_type(tar::EntryType::Symlink);
-            tar.append_link(&mut header, &entry.path, target).with_context(what)?;
+            self.tar.append_link(&mut header, &entry.path, target)?;
         } else if entry.found.is_dir() {
             header.set_entry_type(tar::EntryType::Directory);
+            // Its own time tells when something was last put into it; a mount point's, of what is mounted on it.
+            header.set_mtime(self.epoch);
             if VOLATILE.iter().any(|name| entry.path == Path::new(name)) {
                 // What is mounted on it now may belong to somebody this namespace does not know.
                 header.set_mode(if entry.path == Path::new("tmp") { 0o1777 } else { 0o755 });
                 header.set_uid(0);
                 header.set_gid(0);
             }
-            tar.append_data(&mut header, &entry.path, std::io::empty()).with_context(what)?;
+            self.tar.append_data(&mut header, &entry.path, std::io::empty())?;
         } else if entry.found.is_file() {
             let key = (entry.found.dev(), entry.found.ino());
-            if let Some(first) = links.get(&key).filter(|_| entry.found.nlink() > 1) {
+            if let Some(first) = self.links.get(&key).filter(|_| entry.found.nlink() > 1) {
                 header.set_entry_type(tar::EntryType::Link);
-                tar.append_link(&mut header, &entry.path, first).with_context(what)?;
+                self.tar.append_link(&mut header, &entry.path, first)?;
             } else {
-                links.insert(key, &entry.path);
+                self.links.insert(key, entry.path.clone());
                 header.set_size(entry.found.len());
-                tar.append_data(&mut header, &entry.path, File::open(&full).with_context(what)?).with_context(what)?;
+                self.tar.append_data(&mut header, &entry.path, File::open(&full)?)?;
             }
         } else {
-            return Err(anyhow!(
-                "{} is neither file, folder nor link: an image has no devices or sockets",
-                entry.path.display()
-            ));
+            return Err(anyhow!("neither file, folder nor link: an image has no devices or sockets"));
         }
+        Ok(())
     }
-    tar.into_inner().and_then(|mut to| to.flush()).context("ending the tar stream")
+
+    /// Ends the stream.
+    pub fn finish(self) -> Result<()> {
+        self.tar.into_inner().and_then(|mut to| to.flush()).context("ending the tar stream")
+    }
 }
 
 /// File capabilities are extended attributes; tar carries them in a pax header.
@@ -172,7 +229,10 @@ mod tests {
         let names: Vec<String> = entries.iter().map(|entry| entry.path.display().to_string()).collect();
         assert_eq!(names, ["bin", "run", "tmp", "usr", "usr/bin", "usr/bin/a", "usr/bin/b"]);
         let mut stream = Vec::new();
-        write_tar(tree.path(), &entries, 1000, &mut stream).unwrap();
+        let mut packer = Packer::new(tree.path(), 1000, &mut stream);
+        packer.add(&entries).unwrap();
+        packer.add(&entries).unwrap();
+        packer.finish().unwrap();
         let mut archive = tar::Archive::new(stream.as_slice());
         let kinds: Vec<_> = archive
             .entries()
@@ -183,7 +243,26 @@ mod tests {
                 entry.header().entry_type()
             })
             .collect();
+        assert_eq!(kinds.len(), entries.len());
         assert_eq!(kinds.last(), Some(&tar::EntryType::Link));
+    }
+
+    #[test]
+    fn what_is_packed_early_comes_with_its_folders_and_is_watched() {
+        let tree = example();
+        let firmware = tree.path().join("usr/lib/firmware");
+        fs::create_dir_all(&firmware).unwrap();
+        fs::write(firmware.join("x.bin"), "x").unwrap();
+        let early = settled(list(tree.path()).unwrap());
+        let names: Vec<String> = early.iter().map(|entry| entry.path.display().to_string()).collect();
+        assert_eq!(names, ["usr", "usr/lib", "usr/lib/firmware", "usr/lib/firmware/x.bin"]);
+
+        fs::write(firmware.join("another"), "x").unwrap();
+        assert!(still_there(&early, &list(tree.path()).unwrap()));
+        fs::set_permissions(firmware.join("x.bin"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(!still_there(&early, &list(tree.path()).unwrap()));
+        fs::remove_file(firmware.join("x.bin")).unwrap();
+        assert!(!still_there(&early, &list(tree.path()).unwrap()));
     }
 
     #[test]
