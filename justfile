@@ -44,6 +44,9 @@ faults: _builder
 generate:
     HEARTH_BLESS=1 cargo test --locked --quiet -p hearth --lib answers::tests::the_generated_files
 
+    cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests -p hearth-bench --lib --bins
+    cargo test --locked --quiet -p hearth-image --test cli
+
 # Two builds, as different users in different folders, must be the same bytes
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
@@ -67,6 +70,10 @@ prove-newcomer: _builder
 # flash beside bmaptool and dd, with the image in `folder` (root; needs bmap-tools and zstd)
 bench-flash folder="out":
     cargo bench --locked --quiet -p hearth-image --bench flash -- {{justfile_directory()}}/{{folder}}
+
+# Measure building and starting the image beside Debian's mkosi, into docs/benchmarks.md (15 minutes, quiet machine)
+bench *flags: _builder
+    cargo run --locked --quiet --release -p hearth-bench -- {{flags}}
 
 _builder:
     cargo build --locked --quiet --release -p hearth-image

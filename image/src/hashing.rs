@@ -1,9 +1,11 @@
-//! Reads a finished image once on each core: one hashes all of it for the sums
-//! file, one hashes its chunks for the manifest.
+//! Reads a finished image once and hashes it twice at the same time: all of it for
+//! the sums file, on another core, and its chunks for the manifest.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::digest::{Digest, Hasher};
@@ -21,34 +23,61 @@ pub struct Hashes {
     pub chunks: Vec<Chunk>,
 }
 
+/// Chunks in memory: one is hashed as a part of the whole, one waits for that, one is
+/// filled and hashed by itself, and one is spare, so that nobody waits for a copy.
+const BUFFERS: usize = 4;
+
 /// Hashes the image at `path`; chunks that lie in `free` altogether are declared free.
 pub fn image(path: &Path, free: &[Extent]) -> Result<Hashes> {
+    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let size = Bytes(file.metadata()?.len());
+    let (give, take) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(1);
     std::thread::scope(|scope| {
-        let whole = scope.spawn(|| -> Result<Digest> {
-            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-            let size = Bytes(file.metadata()?.len());
+        let whole = scope.spawn(move || -> Result<Digest> {
             let mut hasher = Hasher::new(std::io::sink());
-            each_block(&file, size, Bytes::mib(1), |block| std::io::Write::write_all(&mut hasher, block))?;
+            for (block, length) in take {
+                hasher.write_all(&block[..length]).context("hashing the image")?;
+            }
             Ok(hasher.finish().0)
         });
-        let chunks = chunks(path, free)?;
+        let chunks = chunks(&file, size, free, |block, length| {
+            give.send((block, length)).map_err(|_| anyhow!("hashing the image ended early"))
+        });
+        drop(give);
         let whole = whole.join().map_err(|_| anyhow!("hashing the image panicked"))??;
-        Ok(Hashes { whole, chunks })
+        Ok(Hashes { whole, chunks: chunks? })
     })
 }
 
-/// The chunk table of the image at `path`.
-fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let size = Bytes(file.metadata()?.len());
-    let mut chunks = Vec::new();
-    let mut at = Bytes::ZERO;
-    let zeros = vec![0; usize::try_from(CHUNK.0)?];
-    let zero_digest = Digest::of(&zeros);
-    each_block(&file, size, CHUNK, |block| {
-        let end = at + Bytes(block.len() as u64);
-        let zero = block == &zeros[..block.len()];
-        let sha256 = if zero && block.len() == zeros.len() { zero_digest } else { Digest::of(block) };
+/// The chunk table of an image; each chunk is passed to `also` (a buffer and how much of it counts).
+fn chunks(
+    file: &File,
+    size: Bytes,
+    free: &[Extent],
+    also: impl Fn(Arc<Vec<u8>>, usize) -> Result<()>,
+) -> Result<Vec<Chunk>> {
+    let stored = sparse::extents(file)?;
+    let zeros = Arc::new(vec![0; usize::try_from(CHUNK.0)?]);
+    let zero_digest = Digest::of(zeros.as_slice());
+    let mut buffers = vec![zeros.clone(); BUFFERS];
+    let (mut chunks, mut at, mut next) = (Vec::new(), Bytes::ZERO, 0);
+    while at < size {
+        let end = Bytes((at + CHUNK).0.min(size.0));
+        let length = usize::try_from((end - at).0)?;
+        while stored.get(next).is_some_and(|extent| extent.end <= at) {
+            next += 1;
+        }
+        // Holes are not read.
+        let block = if stored.get(next).is_some_and(|extent| extent.start < end) {
+            buffers.rotate_left(1);
+            file.read_exact_at(&mut Arc::make_mut(&mut buffers[0])[..length], at.0).context("reading the image")?;
+            &buffers[0]
+        } else {
+            &zeros
+        };
+        also(block.clone(), length)?;
+        let zero = Arc::ptr_eq(block, &zeros) || block[..length] == zeros[..length];
+        let sha256 = if zero && length == zeros.len() { zero_digest } else { Digest::of(&block[..length]) };
         let class = if covered(free, Extent { start: at, end }) {
             ChunkClass::Free
         } else if zero {
@@ -58,35 +87,8 @@ fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
         };
         chunks.push(Chunk { sha256, class });
         at = end;
-        Ok(())
-    })?;
-    Ok(chunks)
-}
-
-/// Calls `act` with each block of the file in order; the last may be shorter. Holes are not read.
-fn each_block(file: &File, size: Bytes, block: Bytes, mut act: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
-    let stored = sparse::extents(file)?;
-    let mut buffer = vec![0; usize::try_from(block.0)?];
-    let mut clean = true;
-    let mut at = Bytes::ZERO;
-    let mut next = 0;
-    while at < size {
-        let end = Bytes((at + block).0.min(size.0));
-        let part = &mut buffer[..usize::try_from((end - at).0)?];
-        while stored.get(next).is_some_and(|extent| extent.end <= at) {
-            next += 1;
-        }
-        if stored.get(next).is_some_and(|extent| extent.start < end) {
-            file.read_exact_at(part, at.0).context("reading the image")?;
-            clean = false;
-        } else if !clean {
-            part.fill(0);
-            clean = true;
-        }
-        act(part).context("hashing the image")?;
-        at = end;
     }
-    Ok(())
+    Ok(chunks)
 }
 
 /// Whether `free` (sorted, apart from each other) covers all of `wanted`.

@@ -54,7 +54,7 @@ impl Mirrors {
         if let Some(chosen) = chosen {
             return Ok(chosen);
         }
-        match from_host() {
+        match from_host(cache)? {
             Some(host) => Ok(host),
             None => Self::bootstrap_default(cache, suite),
         }
@@ -80,12 +80,15 @@ impl Mirrors {
     }
 }
 
-fn from_host() -> Option<Mirrors> {
+fn from_host(cache: &Cache) -> Result<Option<Mirrors>> {
+    // apt reads all its package lists anew for this, unless it may keep what it made of them.
+    let kept = cache.dir("host-apt")?;
     let out = Cmd::new("reading the host's apt sources", "apt-get")
-        .args(["indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(SITE)", "Created-By: Packages"])
-        .stdout()
-        .ok()?;
-    parse_index_targets(&out)
+        .args([&format!("-oDir::Cache={}", kept.display()), "-oDir::Cache::pkgcache=pkgcache.bin"])
+        .args(["-oDir::Cache::srcpkgcache=", "indextargets"])
+        .args(["--format", "$(ORIGIN)|$(LABEL)|$(SITE)", "Created-By: Packages"])
+        .stdout();
+    Ok(out.ok().and_then(|out| parse_index_targets(&out)))
 }
 
 fn parse_index_targets(text: &str) -> Option<Mirrors> {
