@@ -87,12 +87,9 @@ mod tests {
 
     #[test]
     fn a_run_has_a_cost_and_a_failure_its_last_words() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 0.2; head -c 1048576 /dev/zero > big"]).current_dir(dir.path());
-        let cost = run(command).unwrap();
-        assert!(cost.wall >= Duration::from_millis(200));
-        assert!(cost.written >= Bytes::mib(1), "{} written", cost.written);
+        let mut command = Command::new("sleep");
+        command.arg("0.2");
+        assert!(run(command).unwrap().wall >= Duration::from_millis(200));
         let mut command = Command::new("sh");
         command.args(["-c", "echo why >&2; exit 3"]);
         assert!(run(command).unwrap_err().to_string().ends_with("\n  why"));

@@ -274,6 +274,8 @@ impl<'a> Apt<'a> {
     fn inputs(&self) -> Result<Digest> {
         let releases: String = self.releases()?.into_values().collect();
         let config = fs::read_to_string(self.state.join("apt.conf")).context("reading apt.conf")?;
+        // Where the state lies decides nothing.
+        let config = config.replace(&self.state.display().to_string(), "");
         Ok(Digest::of(format!("{} {config} {releases}", self.tools.name())))
     }
 

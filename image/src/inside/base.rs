@@ -12,12 +12,12 @@ use hearth::exit::{Exit, Kind as _, mark_if_full};
 use hearth::run::Cmd;
 use hearth::units::Bytes;
 
-use super::configure::{configure, in_tree};
+use super::configure::{Configuring, in_tree};
 use super::dpkgdb::{self, Unpacked};
 use super::normalise::normalise;
 use super::rootfs::{self, Entry, Packer};
 use super::spec::{BaseFacts, BaseSpec, Damaged};
-use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
+use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, needed, unpack};
 use crate::store::Store;
 use crate::{presets, progress, treecopy};
 
@@ -74,23 +74,28 @@ fn build(spec: &BaseSpec) -> Result<()> {
     treecopy::copy(&spec.rootfs, tree, &|_| Ok(true))?;
     step.done(&format!("{} packages", unpacked.len()));
 
-    let step = progress::step("configuring packages");
+    let step = progress::step("configuring packages, making the initramfs");
     let early = rootfs::list(tree)?;
     let root_size = rootfs::file_system_size(&early, spec.slack + INITRAMFS_ROOM + SCRIPTS_ROOM);
     let early = rootfs::settled(early);
     add_kernel_views(tree)?;
     let kernel = kernel_version(tree)?;
+    let needed = needed::by_initramfs(&unpacked)?;
     let mut file_system = std::thread::scope(|scope| -> Result<FileSystem<'_>> {
-        let beside = scope.spawn(|| {
+        let beside = scope.spawn(|| -> Result<_> {
             module_index(&place, &kernel)?;
-            FileSystem::begin(&place, root_size, spec)?.add(&early)
+            Ok(scope.spawn(|| FileSystem::begin(&place, root_size, spec)?.add(&early)))
         });
-        configure(tree, &unpacked, spec.epoch)?;
-        join(beside)
+        let mut configuring = Configuring::begin(tree, &unpacked, spec.epoch)?;
+        configuring.first(&needed)?;
+        let packing = join(beside)?;
+        let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
+        configuring.rest()?;
+        join(initramfs)?;
+        join(packing)
     })?;
     dpkgdb::register_hearth(tree, &spec.dpkg_info, &spec.version, &spec.arch)?;
-    let entries = rootfs::list(tree)?;
-    if !rootfs::still_there(&early, &entries) {
+    if !rootfs::still_there(&early, &rootfs::list(tree)?) {
         progress::note("a maintainer script changed what was packed already; packing it again");
         file_system.abandon()?;
         file_system = FileSystem::begin(&place, root_size, spec)?;
@@ -98,13 +103,9 @@ fn build(spec: &BaseSpec) -> Result<()> {
     normalise(tree, spec.epoch)?;
     step.done("");
 
-    let step = progress::step("making the initramfs and the root file system");
+    let step = progress::step("making the root file system");
     let entries = rootfs::list(tree)?;
-    std::thread::scope(|scope| -> Result<()> {
-        let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
-        file_system.add(&entries)?.finish()?;
-        join(initramfs)
-    })?;
+    file_system.add(&entries)?.finish()?;
     add_initramfs(&place, &kernel, spec)?;
     take_boot_files(tree, &spec.out)?;
     for dir in presets::UNIT_DIRS {

@@ -1,7 +1,8 @@
-//! Runs the packages' maintainer scripts in the tree: every `preinst`, then one
-//! `dpkg --configure -a`. What would be done twice, or for this machine instead
-//! of the appliance (initramfs, module index, host keys, services), is held back.
+//! Runs the packages' maintainer scripts in the tree: every `preinst`, then dpkg's
+//! own configuring. What would be done twice, or for this machine instead of the
+//! appliance (initramfs, module index, certificates, host keys, services), is held back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -36,55 +37,85 @@ pub fn in_tree(tree: &Path, epoch: u64, program: &str) -> Command {
     command
 }
 
-/// Programs of the tree that do nothing while this lives.
+const DEPMOD: &str = "usr/sbin/depmod";
+const CERTIFICATES: &str = "usr/sbin/update-ca-certificates";
+
+/// Programs of the tree that do nothing for now: depmod runs beside us, certificates are
+/// collected once, and host keys are made on the machine.
+const HELD_BACK: [&str; 3] = [DEPMOD, CERTIFICATES, "usr/bin/ssh-keygen"];
+
+/// Refuses to start services.
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// A tree whose packages are being configured.
 #[derive(Debug)]
-struct HeldBack {
-    restore: Vec<(PathBuf, PathBuf)>,
-    added: Vec<PathBuf>,
+pub struct Configuring<'a> {
+    tree: &'a Path,
+    epoch: u64,
+    held_back: Vec<&'static str>,
 }
 
-impl HeldBack {
-    fn new(tree: &Path) -> Result<Self> {
-        let mut held = Self { restore: Vec::new(), added: Vec::new() };
-        // Services must not start; depmod runs beside us; host keys are made on the machine.
-        let policy = tree.join("usr/sbin/policy-rc.d");
-        put_script(&policy, "#!/bin/sh\nexit 101\n")?;
-        held.added.push(policy);
-        for name in ["usr/sbin/depmod", "usr/bin/ssh-keygen"] {
+impl<'a> Configuring<'a> {
+    /// Holds back what must not run, and runs the packages' first scripts.
+    pub fn begin(tree: &'a Path, packages: &[Unpacked<'_>], epoch: u64) -> Result<Self> {
+        // What update-alternatives and base-files would find on a running system.
+        if tree.join("etc/mtab").symlink_metadata().is_err() {
+            symlink("../proc/self/mounts", tree.join("etc/mtab")).context("making /etc/mtab")?;
+        }
+        put_script(&tree.join(POLICY), "#!/bin/sh\nexit 101\n")?;
+        let mut held_back = Vec::new();
+        for name in HELD_BACK {
             let path = tree.join(name);
             if path.symlink_metadata().is_ok() {
-                let aside = path.with_extension("hearth-aside");
-                fs::rename(&path, &aside).with_context(|| format!("setting {name} aside"))?;
+                fs::rename(&path, aside(&path)).with_context(|| format!("setting {name} aside"))?;
                 put_script(&path, NOTHING)?;
-                held.restore.push((aside, path));
+                held_back.push(name);
             }
         }
-        Ok(held)
+        run_preinsts(tree, packages, epoch)?;
+        Ok(Self { tree, epoch, held_back })
     }
 
-    fn put_back(self) -> Result<()> {
-        for (aside, path) in &self.restore {
-            fs::rename(aside, path).with_context(|| format!("putting {} back", path.display()))?;
+    /// Configures the packages `names`, the kernel among them and all that these depend on.
+    pub fn first(&mut self, names: &BTreeSet<String>) -> Result<()> {
+        self.dpkg(names.iter().map(String::as_str))?;
+        // The kernel's scripts have run, and mkinitramfs needs it.
+        self.put_back(DEPMOD)
+    }
+
+    /// Configures all others, and does what was held back for them.
+    pub fn rest(mut self) -> Result<()> {
+        self.dpkg(["-a"])?;
+        let certificates = self.held_back.contains(&CERTIFICATES);
+        while let Some(name) = self.held_back.last() {
+            self.put_back(name)?;
         }
-        for path in &self.added {
-            fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+        fs::remove_file(self.tree.join(POLICY)).with_context(|| format!("removing {POLICY}"))?;
+        if certificates {
+            let update = in_tree(self.tree, self.epoch, "update-ca-certificates");
+            Cmd::from_command("collecting the certificates", update).run().kind(Exit::Dependency)?;
+        }
+        Ok(())
+    }
+
+    fn dpkg<'n>(&self, what: impl IntoIterator<Item = &'n str>) -> Result<()> {
+        let mut dpkg = in_tree(self.tree, self.epoch, "dpkg");
+        dpkg.args(["--force-confold", "--force-unsafe-io", "--configure"]).args(what);
+        Cmd::from_command("configuring the packages", dpkg).run().kind(Exit::Dependency)
+    }
+
+    fn put_back(&mut self, name: &'static str) -> Result<()> {
+        if let Some(at) = self.held_back.iter().position(|held| *held == name) {
+            let path = self.tree.join(name);
+            fs::rename(aside(&path), &path).with_context(|| format!("putting {name} back"))?;
+            self.held_back.remove(at);
         }
         Ok(())
     }
 }
 
-/// Runs all maintainer scripts.
-pub fn configure(tree: &Path, packages: &[Unpacked<'_>], epoch: u64) -> Result<()> {
-    // What update-alternatives and base-files would find on a running system.
-    if tree.join("etc/mtab").symlink_metadata().is_err() {
-        symlink("../proc/self/mounts", tree.join("etc/mtab")).context("making /etc/mtab")?;
-    }
-    let held = HeldBack::new(tree)?;
-    run_preinsts(tree, packages, epoch)?;
-    let mut dpkg = in_tree(tree, epoch, "dpkg");
-    dpkg.args(["--force-confold", "--force-unsafe-io", "--configure", "-a"]);
-    Cmd::from_command("configuring the packages", dpkg).run().kind(Exit::Dependency)?;
-    held.put_back()
+fn aside(path: &Path) -> PathBuf {
+    path.with_extension("hearth-aside")
 }
 
 /// dpkg runs a `preinst` before it unpacks; here all is unpacked already, which is

@@ -34,6 +34,16 @@ impl Unpacked<'_> {
             .trim_end())
     }
 
+    /// The value of the field `name` of its control file, empty if it has none.
+    pub fn field(&self, name: &str) -> Result<String> {
+        let mut lines = self.stanza()?.lines();
+        let start = format!("{name}: ");
+        let Some(first) = lines.find_map(|line| line.strip_prefix(&start)) else { return Ok(String::new()) };
+        // A long value may go on in lines that begin with a blank.
+        let more = lines.take_while(|line| line.starts_with(' '));
+        Ok(std::iter::once(first).chain(more).collect())
+    }
+
     /// The name its files in dpkg's info folder begin with.
     pub fn info_name(&self) -> Result<String> {
         let co_installable = self.stanza()?.lines().any(|line| line == "Multi-Arch: same");

@@ -1,0 +1,94 @@
+//! Which packages the initramfs is made by: those that bring its parts, the kernel, and
+//! whatever these depend on. They are configured first, so that the initramfs can be made
+//! on one core while the rest is configured on the other.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::Result;
+
+use super::dpkgdb::Unpacked;
+
+/// A package that owns something below one of these has a part in the initramfs.
+const PARTS: [&str; 2] = ["/usr/share/initramfs-tools/", "/usr/lib/modules/"];
+
+/// The names of the packages that must be configured before the initramfs is made.
+pub fn by_initramfs(packages: &[Unpacked<'_>]) -> Result<BTreeSet<String>> {
+    let has_part =
+        |package: &&Unpacked<'_>| package.files.iter().any(|path| PARTS.iter().any(|parts| path.starts_with(parts)));
+    let roots = packages.iter().filter(has_part).map(|package| package.package.name.clone()).collect();
+    let relations = packages
+        .iter()
+        .map(|package| {
+            let names = |field| package.field(field).map(|text| named(&text));
+            let depends = [names("Pre-Depends")?, names("Depends")?].concat();
+            Ok(Relations { name: package.package.name.clone(), depends, provides: names("Provides")? })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(closure(roots, &relations))
+}
+
+struct Relations {
+    name: String,
+    depends: Vec<String>,
+    provides: Vec<String>,
+}
+
+/// `roots` and everything they depend on. Of alternatives all that are there count: one
+/// package too many costs nothing.
+fn closure(roots: Vec<String>, relations: &[Relations]) -> BTreeSet<String> {
+    let mut by_name: HashMap<&str, Vec<&Relations>> = HashMap::new();
+    for relation in relations {
+        for name in relation.provides.iter().chain([&relation.name]) {
+            by_name.entry(name).or_default().push(relation);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut open = roots;
+    while let Some(name) = open.pop() {
+        for relation in by_name.get(name.as_str()).into_iter().flatten() {
+            if found.insert(relation.name.clone()) {
+                open.extend(relation.depends.iter().cloned());
+            }
+        }
+    }
+    found
+}
+
+/// The names in a field like `a (>= 1), b:any | c [amd64]`.
+fn named(field: &str) -> Vec<String> {
+    let name = |text: &str| text.split([' ', '(', ':', '[']).next().unwrap_or_default().to_owned();
+    field.split([',', '|']).map(|text| name(text.trim())).filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_without_versions_and_architectures() {
+        assert_eq!(named("a (>= 1), b:any | c [amd64],\n d"), ["a", "b", "c", "d"]);
+        assert!(named("").is_empty());
+    }
+
+    #[test]
+    fn a_closure_follows_alternatives_and_what_is_provided_even_in_circles() {
+        let package = |name: &str, depends: &str, provides: &str| Relations {
+            name: name.into(),
+            depends: named(depends),
+            provides: named(provides),
+        };
+        let packages = [
+            package("kernel", "tools | other", ""),
+            package("tools", "libc, virtual", ""),
+            package("libc", "gcc-base", ""),
+            package("gcc-base", "libc", ""),
+            package("real", "", "virtual (= 1)"),
+            package("editor", "libc", ""),
+        ];
+        let found = closure(vec!["kernel".into()], &packages);
+        assert_eq!(
+            found.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["gcc-base", "kernel", "libc", "real", "tools"]
+        );
+    }
+}
