@@ -1,6 +1,6 @@
-//! Which packages the initramfs is made by: those that bring its parts, the kernel, and
-//! whatever these depend on. They are configured first, so that the initramfs can be made
-//! on one core while the rest is configured on the other.
+//! Which packages the initramfs is made by: those that bring its parts, the kernel, what
+//! every Debian system has, and whatever these depend on. They are configured first, so
+//! that the initramfs can be made on one core while the rest is configured on the other.
 
 use std::collections::{BTreeSet, HashMap};
 
