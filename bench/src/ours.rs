@@ -27,7 +27,19 @@ const CHECKOUT: [&str; 3] = ["firmware", "installer", "overlays"];
 const CHECKOUT_FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "recipe.toml"];
 
 /// What a warm cache holds: everything but base layers.
-const WARM: [&str; 9] = ["apt", "cargo", "defaults", "locks", "mnt", "packages", "program", "resolved", "tools"];
+const WARM: [&str; 11] = [
+    "apt",
+    "cargo",
+    "defaults",
+    "host-apt",
+    "locks",
+    "mnt",
+    "packages",
+    "program",
+    "program-target",
+    "resolved",
+    "tools",
+];
 
 /// The file of the overlay whose change is followed by a rebuild.
 const CHANGED: &str = "etc/motd";
