@@ -33,7 +33,7 @@ lint:
 
 # Unit, golden and property tests
 unit:
-    cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests --lib --bins
+    cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests -p hearth-bench --lib --bins
     cargo test --locked --quiet -p hearth-image --test cli --test host --test answers --test flash
 
 # What archives, caches, networks and signals may do to a build
@@ -43,9 +43,6 @@ faults: _builder
 # Write what is generated from the sources: docs/answers.md and the example answer file
 generate:
     HEARTH_BLESS=1 cargo test --locked --quiet -p hearth --lib answers::tests::the_generated_files
-
-    cargo test --locked --quiet -p hearth -p hearth-image -p hearth-qemu-tests -p hearth-bench --lib --bins
-    cargo test --locked --quiet -p hearth-image --test cli
 
 # Two builds, as different users in different folders, must be the same bytes
 two-builds: _builder _test-image
