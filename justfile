@@ -66,7 +66,7 @@ prove-newcomer: _builder
 
 # flash beside bmaptool and dd, with the image in `folder` (root; needs bmap-tools and zstd)
 bench-flash folder="out":
-    cargo bench --locked --quiet -p hearth-image --bench flash -- {{justfile_directory()}}/{{folder}}
+    cargo run --locked --quiet --release -p hearth-bench --bin flash -- {{folder}}
 
 # Measure building and starting the image beside Debian's mkosi, into docs/benchmarks.md (15 minutes, quiet machine)
 bench *flags: _builder

@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use hearth::exit::{Exit, Kind as _};
 use hearth::facts::Disk;
 use hearth::flash::{BlockDevice, FinalTable, Job, Watch, plan, total, write};
 use hearth::manifest::ChunkClass;
@@ -28,12 +29,12 @@ const ROUNDS: usize = 3;
 const STICK: (Bytes, Bytes) = (Bytes(30_000_000), Bytes(120_000_000));
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["one", manifest, image, device, verify] => one(manifest, image, device, *verify == "verify"),
         [folder] => all(Path::new(folder)),
-        _ => all(Path::new("../out")),
+        _ => Err(anyhow::anyhow!("usage: flash FOLDER (that holds an image.zst and its manifest)")).kind(Exit::Input),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -192,7 +193,10 @@ fn prepare(folder: &Path) -> Result<Bench> {
             Cmd::new("looking for a program", "sh").args(["-c", &format!("command -v {program}")]).succeeds()?;
         ensure!(there, "{program} is missing: apt-get install bmap-tools zstd util-linux");
     }
-    let dir = tempfile::Builder::new().prefix("bench-flash").tempdir_in("../target").context("making a folder")?;
+    let dir = tempfile::Builder::new()
+        .prefix("bench-flash")
+        .tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))
+        .context("making a folder")?;
     let target = dir.path().join("target");
     File::create(&target)?.set_len(Bytes::gib(4).0)?;
     let device = Cmd::new("making the loop device", "losetup")
