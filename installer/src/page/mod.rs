@@ -97,12 +97,11 @@ fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFil
             wait_for_enter(console)
         }
         Choice::Details => {
-            let mut lines = details(facts);
-            let told = answers.details();
-            if !told.is_empty() {
+            let mut lines = answers.details();
+            if !lines.is_empty() {
                 lines.push(String::new());
-                lines.extend(told);
             }
+            lines.extend(details(facts));
             console::pager(console, &lines)?;
             wait_for_enter(console)
         }
