@@ -1,10 +1,10 @@
 //! `hearth-image boot`: try the image in a virtual machine before it is flashed.
-//! The image file is never written to, and nobody but this computer can reach the
-//! machine.
+//! The image file is never written to, nobody but this computer can reach the
+//! machine, and nobody but who started it can see its screen.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::IsTerminal as _;
+use std::fs::{self, File};
+use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -60,7 +60,7 @@ pub struct Args {
 enum Show {
     /// Its serial console, here
     Terminal,
-    /// That, and its screen by VNC on 127.0.0.1
+    /// That, and its screen by VNC on 127.0.0.1, with a password made for this run
     Window,
     /// Nowhere: only its ports can be reached
     None,
@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
         sandbox.command(&target.program).args(words).spawn().context("starting QEMU").kind(Exit::Environment)?;
     let qmp = connect(files.control.path(), &mut child)?;
     println!("Starting {} in a virtual machine ({proof}).", image.display());
-    print!("{}", facts(args, size, &qmp.forwards()?, screen(&qmp, args.display)?));
+    print!("{}", facts(args, size, &qmp.forwards()?, Screen::open(&qmp, args.display)?.as_ref()));
     qmp.run("cont", json!({}))?;
     let status = child.wait().context("waiting for QEMU")?;
     if !status.success() {
@@ -203,18 +203,37 @@ fn connect(path: &Path, child: &mut Child) -> Result<Qmp> {
     }
 }
 
-/// The VNC server's port, if there is one.
-fn screen(qmp: &Qmp, show: Show) -> Result<Option<u16>> {
-    if show != Show::Window {
-        return Ok(None);
+/// How a person gets to see the machine's screen.
+struct Screen {
+    port: u16,
+    password: String,
+}
+
+impl Screen {
+    /// Lets whoever knows the password in, if a screen was asked for.
+    fn open(qmp: &Qmp, show: Show) -> Result<Option<Self>> {
+        if show != Show::Window {
+            return Ok(None);
+        }
+        let password = password()?;
+        qmp.run("set_password", json!({"protocol": "vnc", "password": password}))?;
+        let answer = qmp.run("query-vnc", json!({}))?;
+        let port = answer["service"].as_str().and_then(|port| port.parse().ok());
+        let port = port.context("QEMU did not say where its screen is")?;
+        Ok(Some(Self { port, password }))
     }
-    let answer = qmp.run("query-vnc", json!({}))?;
-    let port = answer["service"].as_str().and_then(|port| port.parse().ok());
-    Ok(Some(port.context("QEMU did not say where its screen is")?))
+}
+
+/// As long as VNC takes them; 40 bits, of characters that nobody mistakes for others.
+fn password() -> Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 8];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("reading /dev/urandom")?;
+    Ok(random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }
 
 /// What a person needs to know.
-fn facts(args: &Args, size: Bytes, forwards: &[(u16, u16)], screen: Option<u16>) -> String {
+fn facts(args: &Args, size: Bytes, forwards: &[(u16, u16)], screen: Option<&Screen>) -> String {
     let mut text = format!(
         "The image is not changed: what is written goes to a throw-away disk of {size}, serial number {}.\n",
         args.serial
@@ -229,8 +248,9 @@ fn facts(args: &Args, size: Bytes, forwards: &[(u16, u16)], screen: Option<u16>)
         // A String takes everything.
         let _ = writeln!(text, "  {name:<6} {how}  (its port {guest}; only from this computer)");
     }
-    if let Some(port) = screen {
-        let _ = writeln!(text, "  screen point a VNC viewer at 127.0.0.1:{port}");
+    if let Some(Screen { port, password }) = screen {
+        let _ =
+            writeln!(text, "  screen point a VNC viewer at 127.0.0.1:{port}; its password for this run: {password}");
     }
     text += match args.display {
         Show::None => "To end it: Ctrl-C.\n",

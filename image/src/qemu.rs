@@ -89,7 +89,8 @@ pub enum Serial {
 pub enum Display {
     /// Nowhere; QMP can still take screenshots.
     None,
-    /// A VNC server on 127.0.0.1, at this port or one of the next 99 that is free.
+    /// A VNC server on 127.0.0.1, at this port or one of the next 99 that is free. Other users of the
+    /// computer reach it too: it lets nobody in until QMP's `set_password` gives it a password.
     Vnc(u16),
 }
 

@@ -16,18 +16,26 @@ fn args(words: &[&str]) -> Args {
 
 #[test]
 fn a_person_is_told_the_ports_and_the_way_out() {
+    let screen = Screen { port: 5901, password: "abcd2345".to_owned() };
     let text =
-        facts(&args(&["--display", "none"]), Bytes::gib(32), &[(40001, 22), (40002, 80), (40003, 443)], Some(5901));
+        facts(&args(&["--display", "none"]), Bytes::gib(32), &[(40001, 22), (40002, 80), (40003, 443)], Some(&screen));
     for words in [
         "throw-away disk of 32.0 GiB, serial number HEARTH0001",
         "ssh -p 40001 USER@127.0.0.1",
         "http://127.0.0.1:40002",
         "https://127.0.0.1:40003",
-        "VNC viewer at 127.0.0.1:5901",
+        "VNC viewer at 127.0.0.1:5901; its password for this run: abcd2345",
         "Ctrl-C",
     ] {
         assert!(text.contains(words), "{words} is not in:\n{text}");
     }
+}
+
+#[test]
+fn each_run_has_a_password_of_its_own() {
+    let (one, two) = (password().unwrap(), password().unwrap());
+    assert_eq!((one.len(), two.len()), (8, 8));
+    assert_ne!(one, two);
 }
 
 #[test]

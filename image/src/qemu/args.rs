@@ -73,7 +73,10 @@ impl Args {
         self.json("-device", &card);
         match machine.display {
             Display::None => self.pair("-display", "none"),
-            Display::Vnc(port) => self.pair("-display", format!("vnc=127.0.0.1:{},to=99", port.saturating_sub(5900))),
+            Display::Vnc(port) => {
+                let first = port.saturating_sub(5900);
+                self.pair("-display", format!("vnc=127.0.0.1:{first},to=99,password=on"));
+            }
         }
         self.pair("-device", "virtio-rng-pci");
         self.pair("-device", "qemu-xhci,id=xhci");

@@ -132,10 +132,10 @@ fn ports_are_forwarded_on_loopback_only() {
 }
 
 #[test]
-fn a_window_listens_on_loopback_only() {
+fn a_window_listens_on_loopback_only_and_asks_for_a_password() {
     let mut machine = machine(Firmware::Bios);
     machine.display = Display::Vnc(5901);
-    assert!(line(&machine).contains("-display vnc=127.0.0.1:1,to=99"));
+    assert!(line(&machine).contains("-display vnc=127.0.0.1:1,to=99,password=on"));
 }
 
 #[test]
