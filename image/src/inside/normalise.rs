@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 pub const VOLATILE: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Files and folders to remove, if they exist.
-const REMOVED: [&str; 25] = [
+const REMOVED: [&str; 24] = [
     "etc/.pwd.lock",
     "etc/group-",
     "etc/gshadow-",
@@ -26,7 +26,6 @@ const REMOVED: [&str; 25] = [
     "etc/subuid-",
     "etc/resolv.conf",
     "root/.bash_history",
-    "var/cache/apt",
     "var/cache/debconf/config.dat-old",
     "var/cache/debconf/templates.dat-old",
     "var/cache/ldconfig/aux-cache",
@@ -42,6 +41,9 @@ const REMOVED: [&str; 25] = [
     "var/lib/systemd/random-seed",
 ];
 
+/// Folders whose files go; folders in them stay, because packages own them.
+const EMPTIED: [&str; 2] = ["var/cache/apt", "var/log"];
+
 /// Normalises the tree; every time stamp ends at `epoch` or before.
 pub fn normalise(tree: &Path, epoch: u64) -> Result<()> {
     for name in REMOVED {
@@ -55,7 +57,9 @@ pub fn normalise(tree: &Path, epoch: u64) -> Result<()> {
     }
     // "uninitialized", not empty: systemd then knows that this is the first boot.
     fs::write(tree.join("etc/machine-id"), "uninitialized\n").context("writing /etc/machine-id")?;
-    empty_logs(&tree.join("var/log"))?;
+    for name in EMPTIED {
+        empty(&tree.join(name))?;
+    }
     let newest = i64::try_from(epoch).context("the epoch")?;
     clamp(tree, tree.metadata()?.dev(), newest)
 }
@@ -69,11 +73,10 @@ fn remove(path: &Path) -> Result<()> {
     outcome.with_context(|| format!("removing {}", path.display()))
 }
 
-/// Logs go; the folders packages made for them stay.
-fn empty_logs(dir: &Path) -> Result<()> {
+fn empty(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
         let path = entry?.path();
-        if path.is_dir() { empty_logs(&path)? } else { remove(&path)? }
+        if path.is_dir() { empty(&path)? } else { remove(&path)? }
     }
     Ok(())
 }
@@ -110,10 +113,10 @@ mod tests {
             fs::write(path, "x").unwrap();
         }
         normalise(tree.path(), 1000).unwrap();
-        for gone in ["etc/ssh/ssh_host_rsa_key", "etc/passwd-", "var/log/apt/term.log", "var/cache/apt"] {
+        for gone in ["etc/ssh/ssh_host_rsa_key", "etc/passwd-", "var/log/apt/term.log", "var/cache/apt/x.bin"] {
             assert!(!tree.path().join(gone).exists(), "{gone}");
         }
-        assert!(tree.path().join("var/log/apt").is_dir());
+        assert!(tree.path().join("var/log/apt").is_dir() && tree.path().join("var/cache/apt").is_dir());
         assert_eq!(fs::read_to_string(tree.path().join("etc/machine-id")).unwrap(), "uninitialized\n");
         assert_eq!(tree.path().join("usr/keep").metadata().unwrap().mtime(), 1000);
         assert_eq!(tree.path().join("usr").metadata().unwrap().mtime(), 1000);
