@@ -16,6 +16,7 @@ use hearth_image::tools::{ToolSet, Tools};
 
 use crate::agent::Output;
 use crate::cleanup::{Running, WorkDir};
+use crate::drive::make_overlay;
 use crate::vm::Builder;
 
 /// The variable that names the raw image under test.
@@ -100,6 +101,14 @@ impl Lab {
             )
         })?;
         path.canonicalize().with_context(|| format!("{IMAGE}: opening {}", path.display()))
+    }
+
+    /// A disk file called `name` that begins like `base` (raw, or qcow2 if so named) and keeps what
+    /// is written, for several machines one after the other: give it to [`crate::Drive::file`].
+    pub fn disk_over(&self, base: &Path, name: &str) -> Result<PathBuf> {
+        let path = self.dir.join(format!("{name}.qcow2"));
+        make_overlay(self, base, &path, None)?;
+        Ok(path)
     }
 
     /// Runs a part of the test, says what it took, and names it if it fails.

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod appliance;
+pub mod archive;
 pub mod cleanup;
 mod drive;
 pub mod http;
