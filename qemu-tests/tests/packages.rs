@@ -24,7 +24,7 @@ const ON_DISK: &str = "echo 3 >/proc/sys/vm/drop_caches
 mkdir -p /run/esp; mount -o ro /dev/disk/by-partlabel/esp /run/esp
 (cd /run/esp; find . -type f | sort | xargs sha256sum); umount /run/esp
 disk=/dev/disk/by-id/virtio-HEARTH0001; head -c 440 $disk | sha256sum
-at=$(od -An -tu8 -j 92 -N 8 $disk); dd if=$disk bs=512 skip=$at count=128 status=none | sha256sum";
+at=$(od -An -tu8 -j 92 -N 8 $disk | tr -d ' '); dd if=$disk bs=512 skip=$at count=128 status=none | sha256sum";
 
 /// Makes all of that stale: none of it starts any more.
 const SPOIL: &str = "set -e
@@ -33,7 +33,7 @@ for file in EFI/debian/grub.cfg EFI/BOOT/grubx64.efi EFI/BOOT/mmx64.efi EFI/BOOT
     test -s /run/esp/$file; echo stale >/run/esp/$file
 done
 umount /run/esp
-disk=/dev/disk/by-id/virtio-HEARTH0001; at=$(od -An -tu8 -j 92 -N 8 $disk)
+disk=/dev/disk/by-id/virtio-HEARTH0001; at=$(od -An -tu8 -j 92 -N 8 $disk | tr -d ' ')
 dd if=/dev/zero of=$disk bs=512 seek=$at count=1024 conv=fsync,notrunc status=none
 dd if=/dev/zero of=$disk bs=440 count=1 conv=fsync,notrunc status=none";
 
