@@ -48,13 +48,14 @@ generate:
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
 
-# The virtual machine tests of every run: the boots, and running from the disk
+# The virtual machine tests of every run: the boots, running from the disk, and upgrades
 vm: _builder _test-image
     {{vm_tests}} --test boots -- --test-threads=1
     {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
+    {{vm_tests}} --test packages -- --test-threads=1
 
 # Signals at every stage of a whole build; then all virtual machine tests, the slow ones too: power
-# cuts, twins, identities, the harness itself
+# cuts, twins, identities, disk sizes, recovery, the harness itself
 prove-image: _builder _test-image
     {{as_builder}} HEARTH_TEST_IMAGE={{test_image}} cargo test --locked -p hearth-image --test whole -- --test-threads=1
     {{vm_tests}} --test '*' -- --test-threads=1

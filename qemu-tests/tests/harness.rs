@@ -14,6 +14,15 @@ const SHARE: Duration = Duration::from_secs(90);
 /// Where the file systems below lie in the guest.
 const CUT: &str = "/dev/disk/by-id/virtio-CUT";
 
+/// Asks the whole wire by mDNS for the address of `hearth.local` (one question, type A, class IN),
+/// waits two seconds for who answers, and prints that in hexadecimal.
+const ASK_FOR_HEARTH_LOCAL: &str = "ip route replace 224.0.0.0/4 dev lan0
+printf '\\0\\1\\0\\0\\0\\1\\0\\0\\0\\0\\0\\0\\6hearth\\5local\\0\\0\\1\\0\\1' \
+    | socat -t 2 - UDP4-DATAGRAM:224.0.0.251:5353 | od -An -v -tx1 | tr -d ' \\n'";
+
+/// Four bytes long, and of the wire's own network.
+const HEARTH_LOCAL_IS: &str = "00040a4d00";
+
 #[test]
 fn a_power_cut_loses_what_was_not_synced_and_keeps_what_was() {
     scenario("harness-power-cut", SHARE, |lab| {
@@ -105,6 +114,12 @@ fn disks_of_every_kind_a_wire_and_plugging() {
                 Ok(nics.iter().flat_map(|nic| &nic.addresses).any(|a| a.ip.to_string().starts_with("10.77.0.")))
             })
         })
-        .map_err(|error| error.context(std::fs::read_to_string(&log).unwrap_or_default()))
+        .map_err(|error| error.context(std::fs::read_to_string(&log).unwrap_or_default()))?;
+        lab.step("hearth.local", || {
+            until("a neighbour hears where hearth.local is", &|| {
+                let heard = station.sh(ASK_FOR_HEARTH_LOCAL, lab.patience(10))?.ok()?;
+                Ok(heard.contains(HEARTH_LOCAL_IS))
+            })
+        })
     });
 }
