@@ -101,14 +101,9 @@ pub enum Trust {
 /// wrong, or missing although a key was chosen, is an error.
 pub fn check(path: &Path, key: Option<&Path>) -> Result<Trust> {
     let signature = signature_path(path);
-    let own = public_key_path()?;
-    let (key, chosen) = match key {
-        Some(key) => (key.to_owned(), true),
-        None => (own, false),
-    };
-    if !chosen && !key.exists() {
-        return Ok(Trust::Unsigned);
-    }
+    // A service has no HOME, so no key of its own either.
+    let own = || public_key_path().ok().filter(|own| own.exists());
+    let Some(key) = key.map(Path::to_owned).or_else(own) else { return Ok(Trust::Unsigned) };
     let public =
         PublicKey::from_file(&key).map_err(|error| anyhow!("reading the public key {}: {error}", key.display()));
     let public = public.kind(Exit::Input)?;
