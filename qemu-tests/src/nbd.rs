@@ -32,5 +32,5 @@ mod store;
 pub use cache::CACHE;
 pub use client::Client;
 pub use disk::{Disk, Stats, Survivors};
-pub use faults::{Beyond, Fault, Op};
+pub use faults::{Beyond, Fault, Op, When};
 pub use server::Server;

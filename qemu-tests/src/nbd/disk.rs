@@ -5,11 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hearth::digest::{Digest, Hasher};
 
 use super::cache::{CACHE, Cache};
-use super::faults::{Beyond, Fault, Op, Throttle, wait_until};
+use super::faults::{Beyond, Fault, Op, Throttle, When, wait_until};
 use super::store::{Store, index};
 use crate::random::Random;
 
@@ -54,6 +56,10 @@ struct Inner {
     writes: Throttle,
     stats: Stats,
     powered: bool,
+    /// A cut to come.
+    trap: Option<(When, Survivors)>,
+    /// What was at stake when it came.
+    sprung: Option<u64>,
 }
 
 impl Disk {
@@ -83,6 +89,8 @@ impl Disk {
             writes: Throttle::new(),
             stats: Stats::default(),
             powered: true,
+            trap: None,
+            sprung: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)), advertised }
     }
@@ -116,10 +124,10 @@ impl Disk {
             let range = range(offset, data.len());
             inner.check(Op::Write, &range)?;
             inner.write(offset, data)?;
+            inner.count_written(&range)?;
             if durable {
                 inner.settle(&range)?;
             }
-            inner.stats.written += data.len() as u64;
             inner.writes.book(data.len() as u64)
         };
         wait_until(until);
@@ -131,10 +139,10 @@ impl Disk {
         let mut inner = self.lock();
         inner.check(Op::Write, &range)?;
         inner.zero(&range)?;
+        inner.count_written(&range)?;
         if durable {
             inner.settle(&range)?;
         }
-        inner.stats.written += range.end - range.start;
         Ok(())
     }
 
@@ -153,19 +161,30 @@ impl Disk {
     /// # Panics
     /// If the temporary file that stands for the medium cannot be written.
     pub fn cut(&self, survivors: Survivors) -> u64 {
-        let mut inner = self.lock();
-        inner.powered = false;
-        let at_stake = inner.cache.dirty();
-        let mut random = match survivors {
-            Survivors::None => None,
-            Survivors::Random(seed) => Some(Random::new(seed)),
-        };
-        let Inner { cache, store, .. } = &mut *inner;
-        cache.lose(store, random.as_mut()).expect("writing a temporary file of the test");
-        at_stake
+        self.lock().cut(survivors)
     }
 
-    /// Gives power again after a [`Disk::cut`].
+    /// Cuts the power as [`Disk::cut`] does, but later and by itself: see [`When`].
+    pub fn cut_when(&self, when: When, survivors: Survivors) {
+        let mut inner = self.lock();
+        inner.trap = Some((when, survivors));
+        inner.sprung = None;
+    }
+
+    /// Waits until the cut of [`Disk::cut_when`] has come. Gives how many bytes were at stake;
+    /// none if it did not come in time.
+    pub fn wait_for_cut(&self, timeout: Duration) -> Option<u64> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let sprung = self.lock().sprung;
+            if sprung.is_some() || Instant::now() >= deadline {
+                return sprung;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Gives power again after a cut.
     pub fn restore_power(&self) {
         self.lock().powered = true;
     }
@@ -260,6 +279,27 @@ impl Inner {
             self.store.zero(real)?;
         }
         Ok(())
+    }
+
+    /// Counts a write; an error if the power goes with it.
+    fn count_written(&mut self, range: &Range<u64>) -> io::Result<()> {
+        self.stats.written += range.end - range.start;
+        let due = self.trap.filter(|(when, _)| when.has_come(range, self.stats.written));
+        let Some((_, survivors)) = due else { return Ok(()) };
+        self.trap = None;
+        self.sprung = Some(self.cut(survivors));
+        Err(io::Error::from(nix::errno::Errno::EIO))
+    }
+
+    fn cut(&mut self, survivors: Survivors) -> u64 {
+        self.powered = false;
+        let at_stake = self.cache.dirty();
+        let mut random = match survivors {
+            Survivors::None => None,
+            Survivors::Random(seed) => Some(Random::new(seed)),
+        };
+        self.cache.lose(&mut self.store, random.as_mut()).expect("writing a temporary file of the test");
+        at_stake
     }
 
     fn settle(&mut self, range: &Range<u64>) -> io::Result<()> {

@@ -36,6 +36,26 @@ pub enum Beyond {
     Vanishes,
 }
 
+/// When a disk loses its power by itself: exact, and the same in every run, where a test that
+/// watches and then cuts would always be late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// With the write that brings what was written (see [`super::Stats`]) to so many bytes.
+    Written(u64),
+    /// With the next write to this byte.
+    Touched(u64),
+}
+
+impl When {
+    /// Whether a write to `range`, which brings the sum to `written`, is the one.
+    pub(crate) fn has_come(self, range: &Range<u64>, written: u64) -> bool {
+        match self {
+            Self::Written(limit) => written >= limit,
+            Self::Touched(byte) => range.contains(&byte),
+        }
+    }
+}
+
 impl Fault {
     /// Whether this makes `op` on `range` fail.
     pub(crate) fn fails(&self, op: Op, range: &Range<u64>) -> bool {

@@ -50,6 +50,23 @@ fn without_power_nothing_answers() {
 }
 
 #[test]
+fn a_cut_comes_with_the_write_it_waits_for() {
+    let disk = Disk::empty(MIB).unwrap();
+    disk.cut_when(When::Written(1024), Survivors::None);
+    disk.write(0, &[1; 512], true).unwrap();
+    assert_eq!(disk.wait_for_cut(Duration::ZERO), None);
+    // Even a durable write is lost if the power goes before it is answered.
+    assert!(disk.write(512, &[1; 512], true).is_err() && disk.read(0, 1).is_err());
+    assert_eq!(disk.wait_for_cut(Duration::ZERO), Some(512));
+    disk.restore_power();
+    assert_eq!((disk.read(0, 1).unwrap(), disk.read(512, 1).unwrap()), (vec![1], vec![0]));
+    disk.cut_when(When::Touched(700), Survivors::None);
+    disk.write(0, &[2; 512], false).unwrap();
+    assert!(disk.write(512, &[2; 512], false).is_err());
+    assert_eq!(disk.wait_for_cut(Duration::ZERO), Some(1024));
+}
+
+#[test]
 fn a_full_cache_moves_the_oldest_to_the_medium() {
     let disk = Disk::empty(MIB).unwrap();
     disk.set_cache(4 * 4096).unwrap();
