@@ -155,11 +155,6 @@ impl Plan {
         let medium = BlockDevice::claim(&self.disk)?;
         self.require_same()?;
         let drawn = random_id()?;
-        if args.check_capacity {
-            let step = progress::step("checking that the disk is as large as it says");
-            capacity::check(&medium, &drawn.to_string())?;
-            step.done(&medium.size().to_string());
-        }
         interrupt::set_last_words(LAST_WORDS);
         let job = Job {
             manifest: &self.manifest,
@@ -168,6 +163,13 @@ impl Plan {
             traces: flash::traces(&self.disk),
             verify: !args.no_verify,
         };
+        if args.check_capacity {
+            let step = progress::step("checking that the disk is as large as it says");
+            // The check writes all over the disk: nothing may start from it any more.
+            flash::make_unbootable(&job, &medium)?;
+            capacity::check(&medium, &drawn.to_string())?;
+            step.done(&medium.size().to_string());
+        }
         let doing = if job.verify { "writing and reading back" } else { "writing" };
         let shown = Shown(progress::bytes_step(doing, flash::total(&self.pieces)));
         let outcome =

@@ -23,7 +23,7 @@ pub use medium::{BlockDevice, Medium, is_claimed};
 pub use note::Note;
 pub use refusal::{Need, Refusal, all, data, judge, protected};
 pub use table::FinalTable;
-pub use write::{Job, Outcome, Watch, total, write};
+pub use write::{Job, Outcome, Watch, make_unbootable, total, write};
 
 use crate::facts::Disk;
 use crate::layout::ALIGNMENT;

@@ -96,8 +96,8 @@ pub fn write(
 }
 
 /// Takes the former table away, so that from here on nothing starts from the disk, and then
-/// its copy and the signatures of former contents.
-fn make_unbootable(job: &Job<'_>, medium: &dyn Medium) -> Result<()> {
+/// its copy and the signatures of former contents. [`write()`] begins with it.
+pub fn make_unbootable(job: &Job<'_>, medium: &dyn Medium) -> Result<()> {
     let what = "taking the former partition table away";
     let sector = medium.sector();
     let note = Note { version: job.manifest.version.clone(), image: job.manifest.image.sha256 }.to_sector(sector);
