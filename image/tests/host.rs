@@ -22,7 +22,7 @@ fn strangers_place() -> Place {
     fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     // By another process: a descriptor of ours that is open for writing could be inherited by a
     // program that another test starts right now, and the kernel would call the copy busy.
-    support::run(Command::new("cp").arg(program()).arg(place.path("hearth-image")));
+    run(Command::new("cp").arg(program()).arg(place.path("hearth-image")));
     run(Command::new("chown").args(["-R", STRANGER]).arg(place.path("")));
     place
 }
