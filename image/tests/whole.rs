@@ -84,8 +84,8 @@ fn a_build_is_stopped_at_each_stage_and_then_gives_the_same_image() {
     let scene = Scene::new();
     for step in [
         "unpacking packages",
-        "configuring packages",
-        "making the initramfs and the root file system",
+        "configuring packages, making the initramfs",
+        "making the root file system",
         "assembling the disk image",
         "hashing",
     ] {
