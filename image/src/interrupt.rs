@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use hearth::exit::Exit;
+use hearth::exit::{Exit, say};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -36,7 +36,7 @@ pub fn install(program: &'static str) -> Result<()> {
             let _ = fs::remove_file(path);
         }
         let words = *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        eprintln!("\n{program}: {words}");
+        say(format_args!("\n{program}: {words}"));
         std::process::exit(i32::from(Exit::Interrupted.code()));
     })
     .context("installing the Ctrl-C handler")

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use hearth::exit::say;
 use hearth::units::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -47,8 +48,8 @@ fn format() -> LogFormat {
 /// Says something that is not part of a step.
 pub fn note(text: &str) {
     match format() {
-        LogFormat::Json => eprintln!("{}", json!({ "event": "note", "text": text })),
-        _ => eprintln!("{text}"),
+        LogFormat::Json => say(json!({ "event": "note", "text": text })),
+        _ => say(text),
     }
 }
 
@@ -89,7 +90,7 @@ impl Step {
     fn begin(name: String, total: Option<Bytes>) -> Self {
         let bar = match (format(), total) {
             (LogFormat::Json, _) => {
-                eprintln!("{}", json!({ "event": "begin", "step": name, "bytes": total }));
+                say(json!({ "event": "begin", "step": name, "bytes": total }));
                 None
             }
             (LogFormat::Plain, _) => None,
@@ -125,13 +126,10 @@ impl Step {
             LogFormat::Json => {
                 let Pace { done, total, per_second, left } = *pace;
                 let name = &self.name;
-                eprintln!(
-                    "{}",
-                    json!({ "event": "progress", "step": name, "bytes": done, "total": total,
-                            "bytes-per-second": per_second, "seconds-left": left.as_secs() })
-                );
+                say(json!({ "event": "progress", "step": name, "bytes": done, "total": total,
+                            "bytes-per-second": per_second, "seconds-left": left.as_secs() }));
             }
-            _ => eprintln!("           {}: {}", self.name, pace.words()),
+            _ => say(format_args!("           {}: {}", self.name, pace.words())),
         }
     }
 
@@ -144,11 +142,10 @@ impl Step {
         let name = &self.name;
         match format() {
             LogFormat::Json => {
-                let done = json!({ "event": "done", "step": name, "seconds": seconds, "result": result });
-                eprintln!("{done}");
+                say(json!({ "event": "done", "step": name, "seconds": seconds, "result": result }));
             }
-            _ if result.is_empty() => eprintln!("{seconds:7.1} s  {name}"),
-            _ => eprintln!("{seconds:7.1} s  {name}: {result}"),
+            _ if result.is_empty() => say(format_args!("{seconds:7.1} s  {name}")),
+            _ => say(format_args!("{seconds:7.1} s  {name}: {result}")),
         }
     }
 }

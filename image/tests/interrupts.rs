@@ -52,3 +52,20 @@ fn while_the_tools_are_made() {
     let place = Place::roomy(&archive.recipe());
     stopped(&place, &archive, &["build"], "/debian/dists/trixie/InRelease");
 }
+
+/// `hearth-image build 2>&1 | tee log`: Ctrl-C ends `tee` too, and nobody reads any more.
+#[test]
+fn while_nobody_reads_what_it_says() {
+    let key = Key::new();
+    let archive = Archive::new(&key, &[Package::essential("1.0")]);
+    let place = Place::roomy(&archive.recipe());
+    key.trust_in(&place.add_tools(ToolSet::Image));
+    let path = "/debian/dists/trixie/InRelease";
+    archive.silence(path);
+    let mut child = place.command(&["build"]).spawn().unwrap();
+    drop(child.stderr.take());
+    wait_until(path, || archive.asked(path) > 0);
+    let outcome = Stop::CtrlC.send(child);
+    assert_eq!(outcome.code, Some(i32::from(Exit::Interrupted.code())));
+    place.assert_nothing_left();
+}

@@ -133,6 +133,13 @@ pub fn reported(code: u8) -> anyhow::Error {
     anyhow::Error::new(Reported(code))
 }
 
+/// Prints a line on stderr. Whoever read it may be gone (`… 2>&1 | head`, or a pipe that Ctrl-C
+/// ended with us): that is no reason to fail, let alone to panic.
+pub fn say(line: impl fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Prints `error` with its causes, a line each, and gives its exit code.
 pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(Reported(code)) = error.downcast_ref() {
@@ -140,12 +147,12 @@ pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
     }
     let full = error.chain().find_map(|cause| cause.downcast_ref()).is_some_and(is_full);
     if full {
-        eprintln!("{program}: {FULL}\n  because: {error}");
+        say(format_args!("{program}: {FULL}\n  because: {error}"));
     } else {
-        eprintln!("{program}: {error}");
+        say(format_args!("{program}: {error}"));
     }
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        say(format_args!("  because: {cause}"));
     }
     ExitCode::from(code_of(error))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::exit::{Exit, mark, mark_if_full};
+use crate::exit::{Exit, mark, mark_if_full, say};
 
 /// How many of a failed command's last lines its error carries.
 const LAST_LINES: usize = 12;
@@ -109,7 +109,7 @@ impl Cmd {
     fn try_output(mut self) -> Result<(String, Output)> {
         let argv = brief(&self.command);
         if VERBOSE.load(Ordering::Relaxed) {
-            eprintln!("+ {}", show(&self.command));
+            say(format_args!("+ {}", show(&self.command)));
         }
         self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
