@@ -14,10 +14,11 @@ use hearth::units::Bytes;
 
 use super::configure::{Configuring, in_tree};
 use super::dpkgdb::{self, Unpacked};
+use super::needed::Needed;
 use super::normalise::normalise;
 use super::rootfs::{self, Entry, Packer};
 use super::spec::{BaseFacts, BaseSpec, Damaged};
-use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, needed, unpack};
+use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
 use crate::store::Store;
 use crate::{presets, progress, treecopy};
 
@@ -80,7 +81,7 @@ fn build(spec: &BaseSpec) -> Result<()> {
     let early = rootfs::settled(early);
     add_kernel_views(tree)?;
     let kernel = kernel_version(tree)?;
-    let needed = needed::by_initramfs(&unpacked)?;
+    let needed = Needed::among(&unpacked)?;
     let mut file_system = std::thread::scope(|scope| -> Result<FileSystem<'_>> {
         let beside = scope.spawn(|| -> Result<_> {
             module_index(&place, &kernel)?;

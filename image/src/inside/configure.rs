@@ -2,7 +2,6 @@
 //! own configuring. What would be done twice, or for this machine instead of the
 //! appliance (initramfs, module index, certificates, host keys, services), is held back.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use hearth::exit::{Exit, Kind as _};
 use hearth::run::Cmd;
 
 use super::dpkgdb::Unpacked;
+use super::needed::Needed;
 
 /// A shell's words for "done": stands in for programs that must not run yet.
 const NOTHING: &str = "#!/bin/sh\nexit 0\n";
@@ -76,9 +76,11 @@ impl<'a> Configuring<'a> {
         Ok(Self { tree, epoch, held_back })
     }
 
-    /// Configures the packages `names`, the kernel among them and all that these depend on.
-    pub fn first(&mut self, names: &BTreeSet<String>) -> Result<()> {
-        self.dpkg(names.iter().map(String::as_str))?;
+    /// Configures what every script needs, then what the initramfs needs, the kernel included.
+    pub fn first(&mut self, needed: &Needed) -> Result<()> {
+        for names in [&needed.by_all, &needed.by_initramfs] {
+            self.dpkg(names.iter().map(String::as_str))?;
+        }
         // The kernel's scripts have run, and mkinitramfs needs it.
         self.put_back(DEPMOD)
     }

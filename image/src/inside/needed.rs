@@ -1,6 +1,6 @@
-//! Which packages the initramfs is made by: those that bring its parts, the kernel, what
-//! every Debian system has, and whatever these depend on. They are configured first, so
-//! that the initramfs can be made on one core while the rest is configured on the other.
+//! In which order packages are configured. First what every Debian system has, because
+//! any script may use it and no package says so. Then what the initramfs is made by, so
+//! that it can be made on one core while the rest is configured on the other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,20 +11,39 @@ use super::dpkgdb::Unpacked;
 /// A package that owns something below one of these has a part in the initramfs.
 const PARTS: [&str; 2] = ["/usr/share/initramfs-tools/", "/usr/lib/modules/"];
 
-/// The names of the packages that must be configured before the initramfs is made.
-pub fn by_initramfs(packages: &[Unpacked<'_>]) -> Result<BTreeSet<String>> {
-    let has_part =
-        |package: &&Unpacked<'_>| package.files.iter().any(|path| PARTS.iter().any(|parts| path.starts_with(parts)));
-    let roots = packages.iter().filter(has_part).map(|package| package.package.name.clone()).collect();
-    let relations = packages
-        .iter()
-        .map(|package| {
-            let names = |field| package.field(field).map(|text| named(&text));
-            let depends = [names("Pre-Depends")?, names("Depends")?].concat();
-            Ok(Relations { name: package.package.name.clone(), depends, provides: names("Provides")? })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(closure(roots, &relations))
+/// The packages to configure before all others.
+#[derive(Debug)]
+pub struct Needed {
+    /// By every script.
+    pub by_all: BTreeSet<String>,
+    /// By the initramfs, beside those.
+    pub by_initramfs: BTreeSet<String>,
+}
+
+impl Needed {
+    /// Finds them among `packages`, each with all it depends on.
+    pub fn among(packages: &[Unpacked<'_>]) -> Result<Self> {
+        let (mut essential, mut parts) = (Vec::new(), Vec::new());
+        for package in packages {
+            if package.field("Essential")? == "yes" {
+                essential.push(package.package.name.clone());
+            }
+            if package.files.iter().any(|path| PARTS.iter().any(|parts| path.starts_with(parts))) {
+                parts.push(package.package.name.clone());
+            }
+        }
+        let relations = packages
+            .iter()
+            .map(|package| {
+                let names = |field| package.field(field).map(|text| named(&text));
+                let depends = [names("Pre-Depends")?, names("Depends")?].concat();
+                Ok(Relations { name: package.package.name.clone(), depends, provides: names("Provides")? })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let by_all = closure(essential, &relations);
+        let by_initramfs = closure(parts, &relations).difference(&by_all).cloned().collect();
+        Ok(Self { by_all, by_initramfs })
+    }
 }
 
 struct Relations {
