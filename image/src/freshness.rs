@@ -1,7 +1,7 @@
 //! Asks the archives whether they have newer Release files than those at hand: three
 //! short questions at once, where apt's own update takes seconds to find nothing. Only
-//! "nothing new" is taken from the answer. One who forges it can hold updates back, as
-//! from apt itself, and no longer than the Release files at hand are valid.
+//! "nothing new" is taken from the answer, nothing else. One who forges it can hold updates
+//! back, as from apt itself, and no longer than the Release files at hand are valid.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,9 @@ pub fn is_current(agent: &ureq::Agent, mirrors: &Mirrors, suite: &str, releases:
                 let kept = releases.iter().find(|(path, _)| is_of(path, suite));
                 scope.spawn(move || {
                     kept.is_some_and(|(path, text)| {
-                        !has_expired(text, SystemTime::now()) && is_unchanged(agent, url, suite, path).unwrap_or(false)
+                        !has_expired(text, SystemTime::now())
+                            && is_unchanged(agent, &format!("{url}/dists/{suite}/InRelease"), path, text)
+                                .unwrap_or(false)
                     })
                 })
             })
@@ -37,14 +39,19 @@ fn is_of(path: &Path, suite: &str) -> bool {
     path.to_string_lossy().ends_with(&format!("_dists_{suite}_InRelease"))
 }
 
-/// apt gives the file the archive's own time stamp, which the archive compares.
-fn is_unchanged(agent: &ureq::Agent, url: &str, suite: &str, path: &Path) -> Result<bool> {
-    let answer = agent
-        .get(format!("{url}/dists/{suite}/InRelease"))
+/// apt gives the file the archive's own time stamp, which most archives compare; the
+/// others send theirs.
+fn is_unchanged(agent: &ureq::Agent, url: &str, path: &Path, text: &str) -> Result<bool> {
+    let mut answer = agent
+        .get(url)
         .header("Cache-Control", "max-age=0")
         .header("If-Modified-Since", httpdate::fmt_http_date(path.metadata()?.modified()?))
         .call()?;
-    Ok(answer.status() == StatusCode::NOT_MODIFIED)
+    Ok(match answer.status() {
+        StatusCode::NOT_MODIFIED => true,
+        StatusCode::OK => answer.body_mut().read_to_string()? == text,
+        _ => false,
+    })
 }
 
 /// Whether the Release file says that it is not to be used any more.
@@ -62,7 +69,7 @@ mod tests {
     use super::*;
 
     /// Asks about three Release files at hand an archive that gives each question `answer`.
-    fn ask(answer: &'static str, text: &str) -> bool {
+    fn ask(answer: &'static str, body: &'static str, text: &str) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/debian", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -71,7 +78,9 @@ mod tests {
                 let lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 let asked: Vec<String> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
                 assert!(asked.iter().any(|line| line.to_lowercase().starts_with("if-modified-since: ")), "{asked:?}");
-                let _ = write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let length = body.len();
+                let _ =
+                    write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
             }
         });
         let dir = tempfile::tempdir().unwrap();
@@ -87,10 +96,12 @@ mod tests {
 
     #[test]
     fn only_a_plain_no_from_each_archive_counts() {
-        assert!(ask("304 Not Modified", "Date: now\n"));
-        assert!(!ask("200 OK", "Date: now\n"));
-        assert!(!ask("500 Broken", "Date: now\n"));
-        assert!(!ask("304 Not Modified", "Valid-Until: Thu, 01 Jan 1970 00:01:00 UTC\n"));
+        assert!(ask("304 Not Modified", "", "Date: now\n"));
+        assert!(ask("200 OK", "Date: now\n", "Date: now\n"));
+        assert!(!ask("200 OK", "Date: later\n", "Date: now\n"));
+        assert!(!ask("206 Partial Content", "Date: now\n", "Date: now\n"));
+        assert!(!ask("500 Broken", "Date: now\n", "Date: now\n"));
+        assert!(!ask("304 Not Modified", "", "Valid-Until: Thu, 01 Jan 1970 00:01:00 UTC\n"));
         let mirrors = Mirrors { debian: "http://127.0.0.1:1".into(), security: "http://127.0.0.1:1".into() };
         assert!(!is_current(&ureq::agent(), &mirrors, "x", &BTreeMap::new()));
     }
