@@ -48,17 +48,22 @@ generate:
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
 
-# The virtual machine tests of every run: the boots, running from the disk, and upgrades
-vm: _builder _test-image
+# The virtual machine tests of every run: the boots, running from the disk, upgrades, and flashing
+vm: _packed-image
     {{vm_tests}} --test boots -- --test-threads=1
     {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
     {{vm_tests}} --test packages -- --test-threads=1
+    {{vm_tests}} --test flash -- --test-threads=1 an_interrupted_flash
 
-# Signals at every stage of a whole build; then all virtual machine tests, the slow ones too: power
-# cuts, twins, identities, disk sizes, recovery, the harness itself
+# Signals at every stage of a whole build; then the slow virtual machine tests of the image, too: power
+# cuts, twins, identities, disk sizes, recovery, answer files, the harness itself
 prove-image: _builder _test-image
     {{as_builder}} HEARTH_TEST_IMAGE={{test_image}} cargo test --locked -p hearth-image --test whole -- --test-threads=1
-    {{vm_tests}} --test '*' -- --test-threads=1
+    {{vm_tests}} --test boots --test adopt --test packages --test answers --test harness -- --test-threads=1
+
+# Flashing: power cuts at any instant, disks that must not be written to, broken disks and images
+prove-flash: _packed-image
+    {{vm_tests}} --test flash --test flash_faults --test flash_refusals -- --test-threads=1
 
 # README's first command in a minimal Debian 13 (as root), and the boot of what it made
 prove-newcomer: _builder
@@ -78,3 +83,6 @@ _builder:
 
 _test-image: _builder
     {{builder}} build --out target/test-image
+
+_packed-image: _test-image
+    {{builder}} compress --out target/test-image

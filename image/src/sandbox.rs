@@ -109,7 +109,7 @@ fn namespace_command() -> Command {
 }
 
 /// Finds `hearth-image`: us, or the one beside us (tests lie one folder deeper).
-fn launcher() -> Result<PathBuf> {
+pub fn launcher() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(LAUNCHER) {
         return Ok(path.into());
     }

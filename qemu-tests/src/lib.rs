@@ -11,6 +11,7 @@ pub mod appliance;
 pub mod archive;
 pub mod cleanup;
 mod drive;
+pub mod flashed;
 pub mod http;
 mod lab;
 pub mod nbd;
@@ -20,6 +21,7 @@ mod screen;
 mod transcript;
 mod vm;
 pub mod wire;
+pub mod workstation;
 
 pub use agent::Output;
 pub use drive::Drive;
