@@ -152,7 +152,7 @@ impl Plan {
     /// Claims the disk, makes sure that it is still the same, and writes.
     fn carry_out(&self, args: &Args) -> Result<()> {
         let source = Source::open(&args.image)?;
-        let medium = BlockDevice::claim(&self.disk)?;
+        let medium = BlockDevice::claim(&self.disk.path, self.disk.size, self.disk.logical_sector)?;
         self.require_same()?;
         let drawn = random_id()?;
         interrupt::set_last_words(LAST_WORDS);

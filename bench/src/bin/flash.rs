@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hearth::exit::{Exit, Kind as _};
-use hearth::facts::Disk;
 use hearth::flash::{BlockDevice, FinalTable, Job, Watch, plan, total, write};
 use hearth::manifest::ChunkClass;
 use hearth::run::Cmd;
@@ -51,9 +50,11 @@ fn one(manifest: &str, image: &str, device: &str, verify: bool) -> Result<()> {
     let started = Instant::now();
     let manifest = read_manifest(Path::new(manifest))?;
     let pieces = plan(&manifest).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    let medium = BlockDevice::claim(&disk(device)?)?;
+    let size = Cmd::new("asking for the size", "blockdev").args(["--getsize64", device]).stdout()?;
+    let size = Bytes(size.parse().context("reading the size")?);
+    let medium = BlockDevice::claim(device, size, SectorSize::IMAGE)?;
     let drawn = Uuid::from_u128(u128::from(std::process::id()));
-    let table = FinalTable::new(&manifest, hearth::flash::Medium::size(&medium), drawn)?;
+    let table = FinalTable::new(&manifest, size, drawn)?;
     let job = Job { manifest: &manifest, pieces: &pieces, table, traces: Vec::new(), verify };
     write(&job, Source::open(Path::new(image))?, &medium, &Silent, |_| Ok(()))?;
     let seconds = started.elapsed().as_secs_f64();
@@ -61,33 +62,6 @@ fn one(manifest: &str, image: &str, device: &str, verify: bool) -> Result<()> {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     println!("{seconds} {}", Bytes::kib(peak.unwrap_or(0)).0);
     Ok(())
-}
-
-/// A loop device as the facts would tell it.
-fn disk(device: &str) -> Result<Disk> {
-    let size = Cmd::new("asking for the size", "blockdev").args(["--getsize64", device]).stdout()?;
-    Ok(Disk {
-        name: device.trim_start_matches("/dev/").to_owned(),
-        path: device.to_owned(),
-        by_id: Vec::new(),
-        vendor: None,
-        model: None,
-        serial: None,
-        wwn: None,
-        size: Bytes(size.parse().context("reading the size")?),
-        logical_sector: SectorSize(512),
-        physical_sector: SectorSize(512),
-        transport: None,
-        removable: false,
-        rotational: None,
-        read_only: false,
-        boot_medium: false,
-        table: None,
-        content: None,
-        mountpoints: Vec::new(),
-        holders: Vec::new(),
-        partitions: Vec::new(),
-    })
 }
 
 /// What everything is measured with.

@@ -4,8 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
@@ -14,7 +13,6 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use super::Refusal;
 use super::buffer::Buffer;
 use crate::exit::{Exit, Kind as _};
-use crate::facts::Disk;
 use crate::ioctl;
 use crate::units::{Bytes, SectorSize};
 
@@ -49,31 +47,25 @@ pub struct BlockDevice {
 }
 
 impl BlockDevice {
-    /// Claims `disk`. Whoever uses it, in this or in another mount namespace, makes this fail.
-    pub fn claim(disk: &Disk) -> Result<Self> {
-        let path = Path::new(&disk.path);
+    /// Claims the disk at `path`. Whoever uses it, in this or in another mount namespace, makes this fail.
+    pub fn claim(path: &str, size: Bytes, sector: SectorSize) -> Result<Self> {
+        let busy = || Refusal::Busy { disk: path.to_owned() };
         let flags = OFlag::O_EXCL | OFlag::O_DIRECT | OFlag::O_CLOEXEC;
         // Never O_CREAT: a mistyped name must not become a file.
         let opened = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path);
         let file = match opened {
             Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
-                return Err(Refusal::Busy { disk: disk.path.clone() }).kind(Exit::Refused);
+                return Err(busy()).kind(Exit::Refused);
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(error)
-                    .with_context(|| format!("opening {} needs root: run this with sudo", disk.path))
+                    .with_context(|| format!("opening {path} needs root: run this with sudo"))
                     .kind(Exit::Environment);
             }
-            other => other.with_context(|| format!("opening {}", disk.path))?,
+            other => other.with_context(|| format!("opening {path}"))?,
         };
-        let file =
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| Refusal::Busy { disk: disk.path.clone() });
-        Ok(Self { file: file.kind(Exit::Refused)?, size: disk.size, sector: disk.logical_sector })
-    }
-
-    /// The device's number, which no other device has while this one is open.
-    pub fn number(&self) -> Result<u64> {
-        Ok(self.file.metadata().context("looking at the opened disk")?.rdev())
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| busy()).kind(Exit::Refused)?;
+        Ok(Self { file, size, sector })
     }
 }
 
