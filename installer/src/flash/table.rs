@@ -2,12 +2,13 @@
 //! at the disk's end, then the table, and the first sector, without which nothing looks
 //! at either, last of all.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use uuid::Uuid;
 
 use super::buffer::Buffer;
 use super::medium::Medium;
 use crate::bootchain::MBR_CODE;
+use crate::exit::{Exit, Kind as _};
 use crate::gpt::{self, Ends};
 use crate::layout::derived_id;
 use crate::manifest::Manifest;
@@ -59,6 +60,8 @@ fn put(medium: &dyn Medium, at: Bytes, bytes: &[u8], what: &'static str) -> Resu
     medium.flush().context(what)?;
     buffer.fill(0xff);
     medium.read_at(at, &mut buffer).context(what)?;
-    ensure!(*buffer == *bytes, "{what}: the disk does not give back what was written to it at byte {}", at.0);
-    Ok(())
+    if *buffer == *bytes {
+        return Ok(());
+    }
+    Err(anyhow!("{what}: the disk does not give back what was written to it at byte {}", at.0)).kind(Exit::Mismatch)
 }
