@@ -40,8 +40,8 @@ const DECOYS: [&str; 14] = [
 const PREPARE: &str = "set -e
 cd /dev/disk/by-id
 udevadm settle
-pvcreate -q -y virtio-PV
-vgcreate -q decoy virtio-PV
+pvcreate -q -y $PWD/virtio-PV
+vgcreate -q decoy $PWD/virtio-PV
 lvcreate -q -y -Wn -L 64M -n volume decoy
 yes | mdadm --create /dev/md/decoy --run --level=1 --raid-devices=2 virtio-MD missing
 printf secret | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 virtio-LUKS -
