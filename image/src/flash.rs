@@ -174,10 +174,12 @@ impl Plan {
         let shown = Shown(progress::bytes_step(doing, flash::total(&self.pieces)));
         let outcome =
             flash::write(&job, source, &medium, &shown, |medium| self.put_files(medium)).map_err(|error| {
+                // What does not match stays so, however often it is tried.
+                let again = hearth::exit::code_of(&error) != Exit::Mismatch.code();
+                let advice = if again { ". The same command goes on where it stopped" } else { "" };
+                let name = target::name(&self.disk);
                 error.context(format!(
-                    "flashing {} stopped; the disk has no partition table, so nothing starts from it. The same command \
-                 goes on where it stopped",
-                    target::name(&self.disk)
+                    "flashing {name} stopped; the disk has no partition table, so nothing starts from it{advice}"
                 ))
             })?;
         shown.0.done(&sentence(&outcome));

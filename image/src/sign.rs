@@ -32,6 +32,13 @@ pub fn public_key_path() -> Result<PathBuf> {
     Ok(key_dir()?.join("image.pub"))
 }
 
+/// The public key of whoever called `sudo`: flashing needs root, and root has no key of its own.
+fn callers_public_key() -> Option<PathBuf> {
+    let name = std::env::var_os("SUDO_USER").filter(|_| nix::unistd::geteuid().is_root())?;
+    let caller = nix::unistd::User::from_name(name.to_str()?).ok()??;
+    Some(caller.dir.join(".config/hearth/image.pub"))
+}
+
 /// Makes a key pair; the secret half is encrypted with `passphrase`. Refuses to replace one.
 pub fn make_keys(secret: &Path, public: &Path, passphrase: &str) -> Result<()> {
     for path in [secret, public] {
@@ -102,7 +109,7 @@ pub enum Trust {
 pub fn check(path: &Path, key: Option<&Path>) -> Result<Trust> {
     let signature = signature_path(path);
     // A service has no HOME, so no key of its own either.
-    let own = || public_key_path().ok().filter(|own| own.exists());
+    let own = || public_key_path().ok().into_iter().chain(callers_public_key()).find(|own| own.exists());
     let Some(key) = key.map(Path::to_owned).or_else(own) else { return Ok(Trust::Unsigned) };
     let public =
         PublicKey::from_file(&key).map_err(|error| anyhow!("reading the public key {}: {error}", key.display()));

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hearth::gpt::{ENTRIES, ENTRY_SIZE, copy_size};
 use hearth::layout::{ALIGNMENT, from_gpt_bytes};
 use hearth::manifest::{ChunkClass, Manifest};
@@ -49,9 +49,10 @@ pub fn compare(disk: &Disk, image: &Path, manifest: &Manifest) -> Result<Vec<Uui
             wanted[BOOT_CODE..table].fill(0);
             found[BOOT_CODE..table].fill(0);
         }
-        if let Some(place) = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted) {
+        if found != wanted {
+            let place = found.iter().zip(&wanted).position(|(found, wanted)| found != wanted).unwrap_or_default();
             let (found, wanted) = (found[place], wanted[place]);
-            anyhow::bail!("byte {} is 0x{found:02x}, the image says 0x{wanted:02x}", at.0 + place as u64);
+            bail!("byte {} is 0x{found:02x}, the image says 0x{wanted:02x}", at.0 + place as u64);
         }
     }
     tables(disk, &file, table)

@@ -61,7 +61,9 @@ fn an_interrupted_flash_goes_on_and_its_disk_starts_by_itself() {
         // Two thirds were there, but for what was on its way when the power went.
         let written = Bytes(disk.stats().written);
         ensure!(written < Bytes(total.0 / 3) + Bytes::mib(64), "{written} of {total} were written once more");
-        drop(vm);
+        // Done is what lasts: the power goes at once.
+        let at_stake = vm.power_cut(Survivors::None);
+        ensure!(at_stake == 0, "{at_stake} bytes of a finished flash were not made to last");
 
         lab.step("compared with the image", || compare(&disk, &station.image, &station.manifest))?;
         disk.reset_stats();

@@ -13,11 +13,14 @@ use crate::selector::Selector;
 /// Where stable names lie.
 const BY_ID: &str = "/dev/disk/by-id/";
 
-/// The disk among `disks` that `wanted` means: a path, a name in `/dev`, or a selector
-/// such as `serial=S4EWNX0N123456`.
+/// The disk among `disks` that `wanted` means: a path, a stable name, a name in `/dev`, or a
+/// selector such as `serial=S4EWNX0N123456`.
 pub fn resolve<'a>(disks: &'a [Disk], wanted: &str) -> Result<&'a Disk, Refusal> {
     if !wanted.contains('/') && wanted.contains('=') {
         return select(disks, wanted);
+    }
+    if let Some(disk) = disks.iter().find(|disk| disk.by_id.iter().any(|name| name == wanted)) {
+        return Ok(disk);
     }
     let path = if wanted.contains('/') { wanted.to_owned() } else { format!("/dev/{wanted}") };
     let not = |why: &str| Refusal::NotABlockDevice { path: path.clone(), why: why.to_owned() };
@@ -82,6 +85,7 @@ mod tests {
         let disks = zoo::facts("mini-pc").disks;
         let found = resolve(&disks, "serial=S4EWNX0N123456").unwrap();
         assert_eq!(found.name, "nvme0n1");
+        assert_eq!(resolve(&disks, &name(found)).unwrap().name, "nvme0n1", "as `disks` prints it");
         let twins = zoo::facts("twins").disks;
         let several = resolve(&twins, "min-size=1GiB").unwrap_err();
         assert_eq!(several.code(), "not-exactly-one");
