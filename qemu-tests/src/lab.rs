@@ -213,9 +213,14 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Cargo's `target`: a test's program lies in `target/PROFILE/deps`.
+/// Cargo's `target`: a test's program lies in `target/PROFILE/deps`, any other in `target/PROFILE`.
 fn target_dir() -> Result<PathBuf> {
     static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || std::env::current_exe().ok()?.ancestors().nth(3).map(Path::to_owned);
+    let find = || {
+        let program = std::env::current_exe().ok()?;
+        let dir = program.parent()?;
+        let profile = if dir.ends_with("deps") { dir.parent()? } else { dir };
+        profile.parent().map(Path::to_owned)
+    };
     DIR.get_or_init(find).clone().context("finding Cargo's target folder above this program")
 }
