@@ -74,7 +74,7 @@ prove-newcomer: _builder
 bench-flash folder="out":
     cargo run --locked --quiet --release -p hearth-bench --bin flash -- {{folder}}
 
-# Measure building and starting the image beside Debian's mkosi, into docs/benchmarks.md (15 minutes, quiet machine)
+# Measure building and starting the image beside Debian's mkosi, into docs/benchmarks.md (8 minutes, quiet machine)
 bench *flags: _builder
     cargo run --locked --quiet --release -p hearth-bench -- {{flags}}
 
