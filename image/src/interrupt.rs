@@ -42,6 +42,16 @@ pub fn install(program: &'static str) -> Result<()> {
     .context("installing the Ctrl-C handler")
 }
 
+/// For the half of us that runs inside a sandbox: a signal from the terminal reaches it too,
+/// and it leaves the last word to the outer half.
+pub fn install_quietly() -> Result<()> {
+    ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        std::process::exit(i32::from(Exit::Interrupted.code()));
+    })
+    .context("installing the Ctrl-C handler")
+}
+
 /// How soon the handler runs after a signal.
 const NOTICE: Duration = Duration::from_millis(100);
 

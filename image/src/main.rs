@@ -154,8 +154,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     progress::choose(cli.log_format);
     hearth::run::set_verbose(cli.verbose);
-    if !matches!(cli.command, Command::Internal(_)) {
-        interrupt::install(PROGRAM)?;
+    match cli.command {
+        Command::Internal(_) => interrupt::install_quietly()?,
+        _ => interrupt::install(PROGRAM)?,
     }
     match cli.command {
         Command::Lock(args) => {
