@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::base::Base;
 use crate::ext4;
+use crate::interrupt::Scratch;
 use crate::layer::Layer;
 use crate::layout::Layout;
 use crate::sandbox::Sandbox;
@@ -41,7 +42,7 @@ pub struct Parts<'a> {
 
 /// Writes the image to `file`; returns the runs of it that belong to nothing.
 pub fn assemble(tools: &Tools, parts: &Parts<'_>, file: &Path) -> Result<Vec<Extent>> {
-    let scratch = tempfile::tempdir().context("making a scratch folder")?;
+    let scratch = Scratch::new()?;
     let dir = scratch.path();
     let image = File::options().read(true).write(true).create(true).truncate(true).open(file);
     let image = image.with_context(|| format!("creating {}", file.display()))?;

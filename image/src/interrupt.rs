@@ -33,7 +33,7 @@ pub fn install(program: &'static str) -> Result<()> {
         // Held until the end, so that nothing gets its final name or begins meanwhile.
         let unfinished = unfinished();
         for path in unfinished.iter() {
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
         }
         let words = *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         say(format_args!("\n{program}: {words}"));
@@ -116,6 +116,30 @@ impl Drop for Unfinished {
         if !self.finished {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// A folder for the time being, which does not stay if we are interrupted either.
+#[derive(Debug)]
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    /// An empty one.
+    pub fn new() -> Result<Self> {
+        let dir = tempfile::tempdir().context("making a scratch folder")?;
+        unfinished().push(dir.path().to_owned());
+        Ok(Self(dir))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        unfinished().retain(|path| path != self.0.path());
     }
 }
 

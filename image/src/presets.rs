@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use hearth::run::Cmd;
 
 use crate::base::Base;
+use crate::interrupt::Scratch;
 use crate::layer::{Body, Item, Layer};
 use crate::tools::Tools;
 use crate::treecopy;
@@ -30,7 +31,7 @@ const ENABLED: [&str; 2] = ["etc/systemd/system", "etc/systemd/user"];
 
 /// Applies the presets of `base` and `layer` together; the changes go into `layer`.
 pub fn apply(tools: &Tools, base: &Base, layer: &mut Layer) -> Result<()> {
-    let scratch = tempfile::tempdir().context("making a scratch folder")?;
+    let scratch = Scratch::new()?;
     let root = scratch.path();
     treecopy::copy(&base.dir.join("units"), root, &|_| Ok(true))?;
     for (path, item) in layer.below(&UNIT_DIRS) {
