@@ -17,11 +17,10 @@ use hearth::flash::{
     self, BlockDevice, FinalTable, Job, Medium as _, Need, Outcome, Piece, Refusal, Watch, capacity, hearth_files,
     installed, is_claimed, target,
 };
-use hearth::layout::Part;
+use hearth::layout::{Part, drawn_id};
 use hearth::manifest::Manifest;
 use hearth::page::{identity, text};
 use hearth::units::Bytes;
-use uuid::Uuid;
 
 use crate::disks::holds;
 use crate::progress::{self, Step};
@@ -129,12 +128,8 @@ impl Plan {
     /// The plan for a person.
     fn lines(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let trust = match &self.trust {
-            Trust::Signed(key) => format!("signed by {}", key.display()),
-            Trust::Unsigned => "not signed, hashes checked".to_owned(),
-        };
         let (version, arch) = (&self.manifest.version, &self.manifest.arch);
-        let image = format!("Hearth {version} for {arch}, {} to write; {trust}", flash::total(&self.pieces));
+        let image = format!("Hearth {version} for {arch}, {} to write; {}", flash::total(&self.pieces), self.trust);
         out.extend(text::wrap("Image  ", &image));
         out.extend(text::wrap("Disk   ", &format!("{} (now {})", target::name(&self.disk), self.disk.path)));
         out.extend(text::wrap("       ", &format!("{}, {}", identity(&self.disk), self.disk.size)));
@@ -154,7 +149,7 @@ impl Plan {
         let source = Source::open(&args.image)?;
         let medium = BlockDevice::claim(&self.disk.path, self.disk.size, self.disk.logical_sector)?;
         self.require_same()?;
-        let drawn = random_id()?;
+        let drawn = drawn_id()?;
         interrupt::set_last_words(LAST_WORDS);
         let job = Job {
             manifest: &self.manifest,
@@ -280,13 +275,6 @@ fn approved(disk: &Disk) -> Result<bool> {
         println!("These are not the last characters of the {}.", token.of);
     }
     Ok(false)
-}
-
-fn random_id() -> Result<Uuid> {
-    let mut bytes = [0; 16];
-    let mut file = std::fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
-    std::io::Read::read_exact(&mut file, &mut bytes).context("drawing an id")?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
 fn sentence(outcome: &Outcome) -> String {

@@ -103,6 +103,15 @@ pub enum Trust {
     Unsigned,
 }
 
+impl std::fmt::Display for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signed(key) => write!(f, "signed by {}", key.display()),
+            Self::Unsigned => f.write_str("not signed, hashes checked"),
+        }
+    }
+}
+
 /// Checks `path` against its signature file. `key` is the user's choice of key, else
 /// the user's own one counts; a key beside the image never does. A signature that is
 /// wrong, or missing although a key was chosen, is an error.

@@ -14,7 +14,7 @@ use hearth::units::Bytes;
 
 use crate::hashing::{self, Hashes};
 use crate::progress;
-use crate::sign::{self, Trust};
+use crate::sign;
 
 /// Where the manifest of the image at `image` lies: beside it.
 pub fn manifest_path(image: &Path) -> PathBuf {
@@ -43,10 +43,7 @@ pub fn verify(image: &Path, key: Option<&Path>) -> Result<()> {
     let path = manifest_path(image);
     let trust = sign::check(&path, key)?;
     let manifest = read_manifest(&path)?;
-    match trust {
-        Trust::Signed(key) => progress::note(&format!("signed by {}", key.display())),
-        Trust::Unsigned => progress::note("not signed, hashes checked"),
-    }
+    progress::note(&trust.to_string());
     let mut wrong = Vec::new();
     check_sums(image, &manifest, &mut wrong)?;
     check_chunks(image, &manifest, &mut wrong)?;

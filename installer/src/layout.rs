@@ -2,6 +2,7 @@
 //! names are part of the contract: GRUB finds root as partition 4, people find
 //! `HEARTH` by its label, and repairs find the rest by name.
 
+use anyhow::{Context as _, Result};
 use uuid::{Uuid, uuid};
 
 use crate::units::Bytes;
@@ -100,6 +101,13 @@ impl Part {
 /// always gets the same ids, another one never the same.
 pub fn derived_id(seed: Uuid, label: &str) -> Uuid {
     Uuid::new_v5(&seed, label.as_bytes())
+}
+
+/// An id nobody else has, as the kernel draws them.
+pub fn drawn_id() -> Result<Uuid> {
+    let path = "/proc/sys/kernel/random/uuid";
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    Uuid::parse_str(text.trim()).with_context(|| format!("reading {path}"))
 }
 
 /// A GUID as GPT stores it on disk: the first three fields little-endian.

@@ -122,8 +122,4 @@ impl Medium for Fake {
     fn flush(&self) -> io::Result<()> {
         Ok(())
     }
-
-    fn reread_table(&self) -> io::Result<()> {
-        Ok(())
-    }
 }

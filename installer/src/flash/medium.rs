@@ -32,9 +32,6 @@ pub trait Medium: Sync {
 
     /// Makes every finished write last.
     fn flush(&self) -> io::Result<()>;
-
-    /// Has the kernel read the partition table anew.
-    fn reread_table(&self) -> io::Result<()>;
 }
 
 /// A disk, held so that nobody else can mount, swap to or assemble it, and locked so that
@@ -66,6 +63,11 @@ impl BlockDevice {
         };
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| busy()).kind(Exit::Refused)?;
         Ok(Self { file, size, sector })
+    }
+
+    /// Has the kernel read the partition table anew.
+    pub fn reread_table(&self) -> io::Result<()> {
+        ioctl::reread_table(&self.file).map_err(io::Error::from)
     }
 }
 
@@ -99,10 +101,6 @@ impl Medium for BlockDevice {
 
     fn flush(&self) -> io::Result<()> {
         self.file.sync_all()
-    }
-
-    fn reread_table(&self) -> io::Result<()> {
-        ioctl::reread_table(&self.file).map_err(io::Error::from)
     }
 }
 
