@@ -221,6 +221,7 @@ fn summary(outputs: &Outputs) -> Result<()> {
     let Bundle::Absent { reason } = &manifest.bundle;
     println!("No container images are in it ({reason}): the services will be pulled from the internet.");
     println!("Next, try it in a virtual machine:  ./bootstrap boot");
+    println!("Then write it to a stick or a disk: docs/flash.md says how.");
     Ok(())
 }
 
