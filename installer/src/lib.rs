@@ -14,6 +14,7 @@ pub mod flash;
 pub mod gpt;
 mod ioctl;
 pub mod layout;
+pub mod machine;
 pub mod manifest;
 pub mod nearest;
 pub mod page;

@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::approve::Approved;
 use super::fat;
-use super::machine::{Dev, Machine, Place};
 use super::plan::AdoptPlan;
 use super::storage::{self, BINDS, INSIDE, SUBVOLUMES};
-use super::table::{Entry, Table};
 use crate::exit::{Exit, Kind as _, mark};
 use crate::facts::{Disk, Facts};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part};
+use crate::machine::table::{Entry, Table};
+use crate::machine::{Dev, Machine, Place};
 use crate::units::Bytes;
 
 /// Who says it.

@@ -59,7 +59,7 @@ impl Approved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adopt::fake::Fake;
+    use crate::machine::fake::Fake;
 
     #[test]
     fn a_damaged_plan_is_not_believed() {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine};
 use crate::layout::derived_id;
+use crate::machine::{Dev, Machine};
 use crate::units::Bytes;
 
 /// Where a FAT32's first sector keeps the id.

@@ -7,16 +7,10 @@
 
 mod apply;
 mod approve;
-#[cfg(test)]
-mod fake;
 mod fat;
-mod machine;
-mod plan;
-mod real;
-mod record;
-mod storage;
-mod survey;
-mod table;
+pub(crate) mod plan;
+pub(crate) mod storage;
+pub(crate) mod survey;
 
 use std::fs;
 use std::path::Path;
@@ -24,17 +18,17 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 
 pub use plan::{AdoptPlan, Refusal};
-pub(crate) use real::on_hearth;
 
 use crate::approval::Token;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE};
+use crate::machine::Machine;
+use crate::machine::real::{self, Real};
+use crate::machine::recording::Recording;
 use crate::page::text::wrap;
 use crate::page::{DataState, Input, Situation, Talk};
 use approve::{Approved, By};
-use machine::Machine;
-use real::Real;
 
 /// What went wrong while the plan was carried out, for the page.
 const FAILED: &str = "/run/hearth/adopt-failed";
@@ -224,7 +218,7 @@ pub fn dry_run() -> Result<Vec<String>> {
 }
 
 fn tell(machine: &impl Machine) -> Result<Vec<String>> {
-    let mut record = record::Recording::new(machine);
+    let mut record = Recording::new(machine);
     let (disk, plan) = plan_for(&record)?;
     let mut out = plan.lines(&disk);
     let token = token_of(&plan);

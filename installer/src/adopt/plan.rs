@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::fat;
 use super::survey::{Leftover, Survey};
-use super::table::{Entry, Table};
 use crate::digest::Digest;
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{
     ALIGNMENT, DATA_LABEL, ESP_LABEL, HEARTH_LABEL, MIN_DATA, Part, ROOT_B_FROM, ROOT_GROWTH, ROOT_LABEL, derived_id,
 };
+use crate::machine::table::{Entry, Table};
 use crate::page::{identity, text};
 use crate::units::{Bytes, Sector, SectorSize};
 

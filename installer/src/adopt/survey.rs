@@ -4,11 +4,11 @@
 use anyhow::Result;
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine};
 use super::plan::lay_out;
-use super::table::Table;
 use crate::facts::{Content, Disk};
 use crate::layout::{ALIGNMENT, Part};
+use crate::machine::table::Table;
+use crate::machine::{Dev, Machine};
 use crate::units::{Bytes, SectorSize};
 
 /// How far behind the image every MiB is looked at: partitions begin at whole MiB.

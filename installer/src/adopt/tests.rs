@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::fake::{DISK, Fake, Loss};
 use super::*;
 use crate::layout::Part;
+use crate::machine::fake::{DISK, Fake, Loss};
 use crate::page::text::WIDTH;
 use crate::units::{Bytes, SectorSize};
 
@@ -33,7 +33,7 @@ fn until_done(fake: &mut Fake) {
 }
 
 /// The end, without what may differ: a plan that was not removed any more does no harm.
-fn end_state(fake: &Fake) -> fake::World {
+fn end_state(fake: &Fake) -> crate::machine::fake::World {
     let mut world = fake.durable.clone();
     world.hearth.clear();
     world
@@ -149,7 +149,7 @@ fn another_disk_is_left_alone() {
 #[test]
 fn a_table_changed_by_somebody_is_left_alone() {
     let mut fake = approved(64);
-    let mut table = fake::image_table(SectorSize(512));
+    let mut table = crate::machine::fake::image_table(SectorSize(512));
     table.entries[3].sectors -= 2048;
     for write in table.writes(&fake, DISK, fake.size).unwrap() {
         fake.store(write.offset.0, &write.bytes);
@@ -163,7 +163,11 @@ fn a_table_changed_by_somebody_is_left_alone() {
 #[test]
 fn data_that_appeared_meanwhile_is_not_erased() {
     let mut fake = approved(64);
-    let foreign = fake::DataFs { id: uuid::Uuid::from_u128(7), torn: false, paths: ["precious".to_owned()].into() };
+    let foreign = crate::machine::fake::DataFs {
+        id: uuid::Uuid::from_u128(7),
+        torn: false,
+        paths: ["precious".to_owned()].into(),
+    };
     fake.now.data = Some(foreign.clone());
     let error = format!("{:#}", apply::resume(&mut fake).unwrap_err());
     assert!(error.contains("holds btrfs") && error.contains("Nothing was erased"), "{error}");
@@ -246,10 +250,10 @@ fn missing_data_names_the_cause() {
 fn sizes_are_as_designed() {
     let rows = |gib: u64| -> Vec<(String, Bytes)> {
         let plan = Fake::new(gib).plan();
-        let size = |e: &table::Entry| (e.name.clone(), e.size(SectorSize(512)));
+        let size = |e: &crate::machine::table::Entry| (e.name.clone(), e.size(SectorSize(512)));
         plan.table.entries[3..].iter().map(size).collect()
     };
-    let root = fake::BASE + Bytes::gib(8);
+    let root = crate::machine::fake::BASE + Bytes::gib(8);
     assert_eq!(rows(16), [("root-a".to_owned(), root), ("data".to_owned(), Bytes::mib(16384 - 130 - 1) - root)]);
     let two = root * 2;
     assert_eq!(rows(64)[1], ("root-b".to_owned(), root));

@@ -4,9 +4,9 @@
 use anyhow::{Context as _, Result};
 
 use super::text::{WIDTH, count, cut, wrap};
-use crate::adopt::on_hearth;
 use crate::answers::{self, Problems};
 use crate::facts::{Facts, Mode};
+use crate::machine::on_hearth;
 
 /// What is known of the answer file on HEARTH.
 #[derive(Clone, Debug, PartialEq, Eq)]

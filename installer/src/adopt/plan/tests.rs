@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::adopt::fake::{BASE, DISK, Fake, image_table};
-use crate::adopt::machine::Machine as _;
 use crate::adopt::survey::survey;
 use crate::facts::{Content, Duplicate, Holder, SameId};
+use crate::machine::Machine as _;
+use crate::machine::fake::{BASE, DISK, Fake, image_table};
 use crate::page::text::WIDTH;
 
 fn codes(refusals: &[Refusal]) -> Vec<&'static str> {

@@ -1,4 +1,4 @@
-//! The machine itself: the only code of adoption that changes anything.
+//! The machine itself: the only code of the steps that changes anything.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine, Place};
+use super::{Dev, Machine, Place};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
@@ -300,7 +300,7 @@ fn set_mode(path: &str, mode: u32) -> Result<()> {
 }
 
 /// The device nodes of every console the kernel writes to.
-pub(super) fn consoles() -> Vec<String> {
+pub(crate) fn consoles() -> Vec<String> {
     let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     active.split_whitespace().map(|name| format!("/dev/{name}")).collect()
 }
@@ -354,7 +354,7 @@ impl Drop for Hearth {
 }
 
 /// Held while somebody is asked: two consoles must not approve two plans.
-pub(super) fn only_one() -> Result<Option<Flock<OwnedFd>>> {
+pub(crate) fn only_one() -> Result<Option<Flock<OwnedFd>>> {
     let path = "/run/hearth/adopt.lock";
     fs::create_dir_all("/run/hearth").context("making /run/hearth")?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);

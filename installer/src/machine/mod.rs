@@ -1,11 +1,19 @@
-//! The one door between adoption and the machine. Everything that looks at the disk
+//! The one door between Hearth's steps and the machine. Everything that looks at a disk
 //! or changes it goes through [`Machine`], so the same steps run on a real machine,
 //! are merely told in a dry run, and are cut off at every effect in tests.
+
+#[cfg(test)]
+pub(crate) mod fake;
+pub(crate) mod real;
+pub(crate) mod recording;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use uuid::Uuid;
+
+pub(crate) use real::on_hearth;
 
 use crate::facts::{Content, Facts};
 use crate::units::Bytes;
@@ -51,7 +59,7 @@ pub struct Place {
     pub size: Bytes,
 }
 
-/// What adoption can see and do.
+/// What steps can see and do.
 pub trait Machine {
     /// The facts as they are now.
     fn facts(&self) -> Result<Facts>;

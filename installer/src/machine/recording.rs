@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine, Place};
 use super::table::Table;
+use super::{Dev, Machine, Place};
 use crate::facts::{Content, Facts};
 use crate::layout::Part;
 use crate::units::Bytes;
@@ -196,7 +196,7 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn start_units(&mut self, units: &[String]) -> Result<()> {
         self.note(format!("start {}", units.join(" ")));
-        self.mounts.extend(super::storage::BINDS.iter().map(|bind| bind.target.to_owned()));
+        self.mounts.extend(crate::adopt::storage::BINDS.iter().map(|bind| bind.target.to_owned()));
         Ok(())
     }
 

@@ -6,48 +6,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow, bail, ensure};
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine, Place};
-use super::plan::{AdoptPlan, plan};
-use super::storage::BINDS;
-use super::survey::survey;
 use super::table::{Entry, Table};
+use super::{Dev, Machine, Place};
+use crate::adopt::plan::{AdoptPlan, plan};
+use crate::adopt::storage::BINDS;
+use crate::adopt::survey::survey;
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::units::{Bytes, Sector, SectorSize};
 
 /// The only disk.
-pub(super) const DISK: &str = "nvme0n1";
+pub(crate) const DISK: &str = "nvme0n1";
 
 /// How large root-a is in the image.
-pub(super) const BASE: Bytes = Bytes::mib(2402);
+pub(crate) const BASE: Bytes = Bytes::mib(2402);
 
 const UNIT: u64 = 512;
 
 /// What survives being switched off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct World {
-    pub(super) sectors: BTreeMap<u64, Vec<u8>>,
-    pub(super) root_size: Bytes,
-    pub(super) root_id: String,
-    pub(super) data: Option<DataFs>,
-    pub(super) files: BTreeMap<String, String>,
-    pub(super) keys: bool,
-    pub(super) hearth: BTreeMap<String, Vec<u8>>,
+pub(crate) struct World {
+    pub(crate) sectors: BTreeMap<u64, Vec<u8>>,
+    pub(crate) root_size: Bytes,
+    pub(crate) root_id: String,
+    pub(crate) data: Option<DataFs>,
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) keys: bool,
+    pub(crate) hearth: BTreeMap<String, Vec<u8>>,
     /// The files whose journal entries were written back: all that GRUB sees.
-    pub(super) settled: BTreeSet<String>,
+    pub(crate) settled: BTreeSet<String>,
 }
 
 /// A btrfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DataFs {
-    pub(super) id: Uuid,
-    pub(super) torn: bool,
-    pub(super) paths: BTreeSet<String>,
+pub(crate) struct DataFs {
+    pub(crate) id: Uuid,
+    pub(crate) torn: bool,
+    pub(crate) paths: BTreeSet<String>,
 }
 
 /// What is lost when the power goes, besides what always is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(crate) enum Loss {
     /// Every write that was not flushed.
     All,
     /// No write: the disk was quick.
@@ -57,31 +57,31 @@ pub(super) enum Loss {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Fake {
-    pub(super) now: World,
-    pub(super) durable: World,
+pub(crate) struct Fake {
+    pub(crate) now: World,
+    pub(crate) durable: World,
     pending: Vec<(u64, Vec<u8>)>,
-    pub(super) size: Bytes,
-    pub(super) sector: SectorSize,
-    pub(super) mode: Mode,
-    pub(super) serial: Option<String>,
+    pub(crate) size: Bytes,
+    pub(crate) sector: SectorSize,
+    pub(crate) mode: Mode,
+    pub(crate) serial: Option<String>,
     places: BTreeMap<u32, Place>,
     mounts: BTreeSet<String>,
-    pub(super) leftovers: BTreeMap<u64, Content>,
-    pub(super) said: Vec<String>,
-    pub(super) restarts: usize,
-    pub(super) effects: usize,
+    pub(crate) leftovers: BTreeMap<u64, Content>,
+    pub(crate) said: Vec<String>,
+    pub(crate) restarts: usize,
+    pub(crate) effects: usize,
     /// The effect before which the power goes.
-    pub(super) cut: Option<(usize, Loss)>,
+    pub(crate) cut: Option<(usize, Loss)>,
 }
 
 impl Fake {
     /// A disk of `gib` GiB with a fresh image on it, in setup mode.
-    pub(super) fn new(gib: u64) -> Self {
+    pub(crate) fn new(gib: u64) -> Self {
         Self::with(Bytes::gib(gib), SectorSize(512))
     }
 
-    pub(super) fn with(size: Bytes, sector: SectorSize) -> Self {
+    pub(crate) fn with(size: Bytes, sector: SectorSize) -> Self {
         let mut fake = Self {
             now: World { root_size: BASE, root_id: Uuid::from_u128(4).to_string(), ..World::default() },
             durable: World::default(),
@@ -114,18 +114,18 @@ impl Fake {
         fake
     }
 
-    pub(super) fn disk(&self) -> Disk {
+    pub(crate) fn disk(&self) -> Disk {
         let facts = self.facts().unwrap();
         facts.disks[0].clone()
     }
 
-    pub(super) fn plan(&self) -> AdoptPlan {
+    pub(crate) fn plan(&self) -> AdoptPlan {
         let found = survey(self, &self.disk()).unwrap();
         plan(&self.facts().unwrap(), Some(&found)).unwrap()
     }
 
     /// Puts bytes on the disk at once, as if they had always been there.
-    pub(super) fn store(&mut self, at: u64, bytes: &[u8]) {
+    pub(crate) fn store(&mut self, at: u64, bytes: &[u8]) {
         for (sector, chunk) in chunks(at, bytes) {
             self.now.sectors.insert(sector, chunk.clone());
             self.durable.sectors.insert(sector, chunk);
@@ -133,7 +133,7 @@ impl Fake {
     }
 
     /// The power goes, and comes back: GRUB and the kernel decide how it goes on.
-    pub(super) fn power_cut(&mut self, loss: Loss) {
+    pub(crate) fn power_cut(&mut self, loss: Loss) {
         for (i, (sector, bytes)) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             let kept = match loss {
                 Loss::All => false,
@@ -150,7 +150,7 @@ impl Fake {
     }
 
     /// Starts as GRUB and the kernel would; fails the test if they disagree.
-    pub(super) fn boot(&mut self) {
+    pub(crate) fn boot(&mut self) {
         self.mounts.clear();
         let table = Table::read(self, DISK, self.size, self.sector).expect("the kernel finds no valid table");
         self.places = self.kernel_places();
@@ -236,7 +236,7 @@ fn fat_sector() -> Vec<u8> {
 }
 
 /// The table that an image brings.
-pub(super) fn image_table(sector: SectorSize) -> Table {
+pub(crate) fn image_table(sector: SectorSize) -> Table {
     let seed = Uuid::from_u128(0x1111_2222);
     let places = [
         (Part::Bios, 1, Bytes::mib(1)),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::adopt::fake::{DISK, Fake, image_table};
+use crate::machine::fake::{DISK, Fake, image_table};
 
 #[test]
 fn a_table_reads_back_for_both_sector_sizes() {

@@ -12,7 +12,7 @@ use gptman::{GPT, GPTHeader, GPTPartitionEntry};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::machine::{Dev, Machine};
+use super::{Dev, Machine};
 use crate::gpt::{self, EDGE, ENTRIES, ENTRY_SIZE, Ends};
 use crate::layout::{ALIGNMENT, Part, from_gpt_bytes, gpt_bytes};
 use crate::units::{Bytes, Sector, SectorSize};
