@@ -3,6 +3,7 @@
 //! `HEARTH` by its label, and repairs find the rest by name.
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
 use crate::units::Bytes;
@@ -41,7 +42,8 @@ pub const ROOT_LABEL: &str = "hearth-root-a";
 pub const DATA_LABEL: &str = "hearth-data";
 
 /// A partition Hearth makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// GRUB's core for BIOS machines.
     Bios,

@@ -21,4 +21,5 @@ pub mod page;
 pub mod passphrase;
 pub mod run;
 pub mod selector;
+pub mod setup;
 pub mod units;

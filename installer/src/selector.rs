@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::answers::{DiskSelector, Transport};
 use crate::facts::Disk;
 use crate::units::Bytes;
 
@@ -24,6 +25,25 @@ pub struct Selector {
     pub min_size: Option<Bytes>,
     /// The largest it may be.
     pub max_size: Option<Bytes>,
+}
+
+impl From<&DiskSelector> for Selector {
+    fn from(answer: &DiskSelector) -> Self {
+        let text = |value: Option<&dyn fmt::Display>| value.map(ToString::to_string);
+        let transport = |kind: Transport| match serde_json::to_value(kind) {
+            Ok(serde_json::Value::String(word)) => Some(word),
+            _ => None,
+        };
+        Self {
+            by_id: text(answer.by_id.as_ref().map(|value| value as _)),
+            serial: text(answer.serial.as_ref().map(|value| value as _)),
+            wwn: text(answer.wwn.as_ref().map(|value| value as _)),
+            model: None,
+            transport: answer.transport.and_then(transport),
+            min_size: answer.min_size.as_ref().map(|size| size.bytes()),
+            max_size: answer.max_size.as_ref().map(|size| size.bytes()),
+        }
+    }
 }
 
 /// The keys of a selector, in the order they are told.

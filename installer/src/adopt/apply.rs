@@ -123,9 +123,7 @@ fn give_up_plan(machine: &mut impl Machine, disk: &Disk, error: anyhow::Error) -
 fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -> Result<Job> {
     let plan = approved.plan;
     let was = &plan.disk;
-    let same =
-        (&disk.serial, &disk.wwn, disk.size, disk.logical_sector) == (&was.serial, &was.wwn, was.size, was.sector);
-    if !same {
+    if !was.is(disk) {
         return Err(anyhow::anyhow!(
             "the plan on HEARTH was approved for {} ({}, {}), and this disk, {}, is another one. Nothing was changed.",
             was.name,

@@ -59,6 +59,25 @@ pub struct Target {
     pub sector: SectorSize,
 }
 
+impl Target {
+    /// What tells `disk` from others.
+    pub fn of(disk: &Disk) -> Self {
+        Self {
+            name: disk.name.clone(),
+            model: disk.model.clone(),
+            serial: disk.serial.clone(),
+            wwn: disk.wwn.clone(),
+            size: disk.size,
+            sector: disk.logical_sector,
+        }
+    }
+
+    /// Whether `disk` is the same one, whatever its name is now.
+    pub fn is(&self, disk: &Disk) -> bool {
+        (&self.serial, &self.wwn, self.size, self.sector) == (&disk.serial, &disk.wwn, disk.size, disk.logical_sector)
+    }
+}
+
 /// Ids of file systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -182,6 +201,21 @@ pub fn plan(facts: &Facts, survey: Option<&Survey>) -> Result<AdoptPlan, Vec<Ref
         against.push(Refusal::NoBootDisk);
         return Err(against);
     };
+    let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
+    match plan_for(facts, disk, survey, install) {
+        Ok(plan) if against.is_empty() => Ok(plan),
+        Ok(_) => Err(against),
+        Err(more) => {
+            against.extend(more);
+            Err(against)
+        }
+    }
+}
+
+/// Plans for `disk`, which holds the image as it was written, or says everything that stands
+/// against it. All ids follow from `install`.
+pub fn plan_for(facts: &Facts, disk: &Disk, survey: &Survey, install: Uuid) -> Result<AdoptPlan, Vec<Refusal>> {
+    let mut against = Vec::new();
     against.extend(
         facts
             .duplicates
@@ -203,7 +237,7 @@ pub fn plan(facts: &Facts, survey: Option<&Survey>) -> Result<AdoptPlan, Vec<Ref
     };
     let extents = table.and_then(|table| lay_out(disk, table).map_err(|refusal| against.push(refusal)).ok());
     match (table, extents) {
-        (Some(before), Some(extents)) if against.is_empty() => Ok(compose(facts, disk, survey, before, &extents)),
+        (Some(before), Some(extents)) if against.is_empty() => Ok(compose(facts, disk, install, before, &extents)),
         _ => Err(against),
     }
 }
@@ -264,7 +298,8 @@ fn fresh(disk: &Disk, table: &Table, against: &mut Vec<Refusal>) -> bool {
 }
 
 /// A partition's place in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Extent {
     /// Which partition.
     pub part: Part,
@@ -296,8 +331,7 @@ pub fn lay_out(disk: &Disk, before: &Table) -> Result<Vec<Extent>, Refusal> {
     Ok(extents)
 }
 
-fn compose(facts: &Facts, disk: &Disk, survey: &Survey, before: &Table, extents: &[Extent]) -> AdoptPlan {
-    let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
+fn compose(facts: &Facts, disk: &Disk, install: Uuid, before: &Table, extents: &[Extent]) -> AdoptPlan {
     let id = |part: Part| derived_id(install, &format!("partition {}", part.name()));
     let sector = before.sector_size;
     let mut entries: Vec<Entry> = before.entries.iter().filter(|e| e.number < Part::RootA.number()).cloned().collect();
@@ -322,14 +356,7 @@ fn compose(facts: &Facts, disk: &Disk, survey: &Survey, before: &Table, extents:
         format: FORMAT,
         hearth: facts.version().to_owned(),
         install,
-        disk: Target {
-            name: disk.name.clone(),
-            model: disk.model.clone(),
-            serial: disk.serial.clone(),
-            wwn: disk.wwn.clone(),
-            size: disk.size,
-            sector,
-        },
+        disk: Target::of(disk),
         before: before.clone(),
         table: Table { id: derived_id(install, "disk"), sector_size: sector, entries },
         ids: Ids {
@@ -344,7 +371,7 @@ fn compose(facts: &Facts, disk: &Disk, survey: &Survey, before: &Table, extents:
 /// The install id follows from the machine and its disk. Where one of them does not
 /// tell who it is, two machines would get the same ids: then `drawn` decides, and the
 /// approved plan carries it through every restart.
-fn install_id(machine: Option<Uuid>, serial: Option<&str>, drawn: Uuid) -> Uuid {
+pub fn install_id(machine: Option<Uuid>, serial: Option<&str>, drawn: Uuid) -> Uuid {
     match (machine, serial) {
         (Some(machine), Some(serial)) => derived_id(machine, serial),
         _ => derived_id(drawn, "install"),

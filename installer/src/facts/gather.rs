@@ -83,10 +83,18 @@ fn nics() -> BTreeMap<String, RawNic> {
             driver: driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
             carrier: fs::read_to_string(path.join("carrier")).ok(),
             wireless: path.join("phy80211").exists() || path.join("wireless").exists(),
+            place: place(&path),
         };
         out.insert(entry.file_name().to_string_lossy().into_owned(), raw);
     }
     out
+}
+
+/// Where udev says that a network card is plugged in.
+fn place(card: &Path) -> Option<String> {
+    let index = fs::read_to_string(card.join("ifindex")).ok()?;
+    let told = fs::read_to_string(format!("/run/udev/data/n{}", index.trim())).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("E:ID_PATH=").map(str::to_owned))
 }
 
 /// The network cards as they are now: the part of the facts that changes by itself.

@@ -258,6 +258,9 @@ pub struct Nic {
     /// Its hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Where it is plugged in, as udev's `ID_PATH` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The kernel driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
@@ -391,6 +394,8 @@ pub struct RawNic {
     pub carrier: Option<String>,
     /// Whether it is a radio.
     pub wireless: bool,
+    /// udev's `ID_PATH`.
+    pub place: Option<String>,
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub(super) fn nics(json: &str, hardware: &BTreeMap<String, RawNic>) -> Result<Ve
                 name: name.clone(),
                 mac: mac.and_then(|mac| present(mac)).map(|mac| mac.to_lowercase()),
                 driver: raw.driver.as_deref().and_then(present),
+                path: raw.place.clone(),
                 wireless: raw.wireless,
                 link: raw.carrier.as_deref().map(|carrier| carrier.trim() == "1"),
                 addresses: link.addr_info.iter().filter_map(Info::address).collect(),

@@ -50,6 +50,11 @@ fn select<'a>(disks: &'a [Disk], wanted: &str) -> Result<&'a Disk, Refusal> {
     let selector: Selector = wanted
         .parse()
         .map_err(|error| Refusal::NotABlockDevice { path: wanted.to_owned(), why: format!("{error}") })?;
+    only_one(disks, &selector, wanted)
+}
+
+/// The one disk that `selector`, which the user wrote as `wanted`, fits.
+pub fn only_one<'a>(disks: &'a [Disk], selector: &Selector, wanted: &str) -> Result<&'a Disk, Refusal> {
     let found: Vec<&Disk> = disks.iter().filter(|disk| selector.fits(disk)).collect();
     if let [disk] = found.as_slice() {
         return Ok(disk);

@@ -16,6 +16,13 @@ text! {
     DiskSize(ExactSize), "a size", "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)?$", disk_size;
 }
 
+impl DiskSize {
+    /// The size itself.
+    pub fn bytes(&self) -> Bytes {
+        self.0.0
+    }
+}
+
 /// Bytes that are written so that reading gives the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExactSize(pub Bytes);

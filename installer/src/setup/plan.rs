@@ -1,0 +1,253 @@
+//! From facts and answers to a plan that a person can read, or to every reason why not.
+//! Pure: the same facts and answers always give the same plan, and so the same digest, on
+//! whatever console they were given. Secrets are never in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+use super::roles::{self, RoleDisk};
+use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption};
+use crate::adopt::survey::Survey;
+use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare};
+use crate::digest::Digest;
+use crate::facts::{Disk, Facts, Mode};
+use crate::flash::installed::Installed;
+use crate::flash::{Need, judge, target};
+use crate::page::contents;
+use crate::selector::Selector;
+
+/// The version of the [`SetupPlan`] document.
+pub const FORMAT: u32 = 1;
+
+/// What will be made of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SetupPlan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The version of Hearth that made the plan.
+    pub hearth: String,
+    /// The id that all others follow from.
+    pub install: Uuid,
+    /// The disk that Hearth will run from.
+    pub system: SystemDisk,
+    /// The disks for media, downloads and backups, and the roles that none has.
+    pub roles: Vec<RoleDisk>,
+    /// The answers, with stars where secrets are.
+    pub answers: serde_json::Value,
+}
+
+/// The disk that Hearth will run from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SystemDisk {
+    /// How Hearth gets there.
+    pub route: Route,
+    /// The disk.
+    pub disk: Target,
+    /// Where root and data will lie.
+    pub extents: Vec<Extent>,
+}
+
+/// How Hearth gets to its system disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// It is there: this is the disk it was started from.
+    Stay,
+    /// It is written there from the medium it was started from.
+    Write,
+}
+
+/// What was read from the disks themselves before planning.
+#[derive(Clone, Debug, Default)]
+pub struct Surveys {
+    /// The disk that Hearth was started from.
+    pub boot: Option<Survey>,
+    /// Hearths that live on other disks, by the disk's name.
+    pub installed: BTreeMap<String, Installed>,
+}
+
+/// A plan, and what it means for the disk that Hearth was started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: SetupPlan,
+    /// With [`Route::Stay`]: how that disk is taken over.
+    pub adopt: Option<AdoptPlan>,
+}
+
+/// A disk that the answers name.
+pub(super) struct Named<'a> {
+    pub(super) key: String,
+    pub(super) disk: &'a Disk,
+    pub(super) erased: bool,
+}
+
+/// Plans, or says everything that stands against it.
+pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Planned, Vec<Refusal>> {
+    let mut against = Vec::new();
+    if facts.mode != Some(Mode::Setup) {
+        against.push(Refusal::NotSetup);
+    }
+    let named = named(facts, answers, &mut against);
+    against.extend(not_twice(&named));
+    against.extend(erasing(facts, answers, surveys, &named));
+    against.extend(super::network::against(facts, answers));
+    against.extend(not_yet(answers));
+    let system = match &answers.system.disk {
+        DiskChoice::This(_) => stay(facts, surveys, &mut against),
+        DiskChoice::Selected(_) => write(facts, surveys, &named, &mut against),
+    };
+    let install = system.as_ref().map(|(_, install, _)| *install);
+    let disks = named.iter().filter(|named| named.key != SYSTEM);
+    against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
+    let roles = roles::plan(answers, &named, install.unwrap_or_default(), &mut against);
+    match system {
+        Some((system, install, adopt)) if against.is_empty() => {
+            let answers = serde_json::to_value(answers).unwrap_or_default();
+            let hearth = facts.version().to_owned();
+            Ok(Planned { plan: SetupPlan { format: FORMAT, hearth, install, system, roles, answers }, adopt })
+        }
+        _ => Err(against),
+    }
+}
+
+/// Where the answers name the system disk.
+const SYSTEM: &str = "system.disk";
+
+/// The key of the `index`th role disk, counted from 0.
+pub(super) fn role_key(index: usize) -> String {
+    format!("disks[{}].disk", index + 1)
+}
+
+/// Every disk that a selector of the answers fits, exactly one each.
+fn named<'a>(facts: &'a Facts, answers: &Answers, against: &mut Vec<Refusal>) -> Vec<Named<'a>> {
+    let mut wanted: Vec<(String, &DiskSelector, bool)> = Vec::new();
+    if let DiskChoice::Selected(selector) = &answers.system.disk {
+        wanted.push((SYSTEM.to_owned(), selector, true));
+    }
+    for (i, role) in answers.disks.iter().enumerate() {
+        if let Some(selector) = &role.disk {
+            wanted.push((role_key(i), selector, role.prepare == Prepare::Erase));
+        }
+    }
+    let mut out = Vec::new();
+    for (key, selector, erased) in wanted {
+        let selector = Selector::from(selector);
+        match target::only_one(&facts.disks, &selector, &selector.to_string()) {
+            Ok(disk) => out.push(Named { key, disk, erased }),
+            Err(why) => against.push(Refusal::Disk { key, why }),
+        }
+    }
+    out
+}
+
+fn not_twice(named: &[Named<'_>]) -> Vec<Refusal> {
+    let again = named.iter().enumerate().filter_map(|(i, one)| {
+        let first = named[..i].iter().find(|other| other.disk.name == one.disk.name)?;
+        let disk = target::name(one.disk);
+        Some(Refusal::SameDisk { first: first.key.clone(), second: one.key.clone(), disk })
+    });
+    again.collect()
+}
+
+/// Every disk that is erased is listed, and every listed disk is erased.
+fn erasing(facts: &Facts, answers: &Answers, surveys: &Surveys, named: &[Named<'_>]) -> Vec<Refusal> {
+    let listed: Vec<String> = answers.erase.iter().map(ToString::to_string).collect();
+    let is_listed = |disk: &Disk| listed.iter().any(|name| target::is_named(disk, name));
+    let mut out = Vec::new();
+    for Named { key, disk, .. } in named.iter().filter(|named| named.erased) {
+        let key = key.clone();
+        if !is_listed(disk) {
+            let by_id = target::name(disk);
+            out.push(Refusal::NotListed { key: key.clone(), disk: disk.path.clone(), holds: contents(disk), by_id });
+        }
+        if let Some(Installed { name, last_used }) = surveys.installed.get(&disk.name).cloned() {
+            out.push(Refusal::HearthInstalled { key, disk: disk.path.clone(), name, last_used });
+        }
+    }
+    for name in &listed {
+        let meant = facts.disks.iter().find(|disk| target::is_named(disk, name));
+        if !named.iter().any(|named| named.erased && target::is_named(named.disk, name)) {
+            let what = meant.map_or_else(|| "a disk of that name: none is there".to_owned(), |disk| disk.path.clone());
+            out.push(Refusal::ListedInVain { name: name.clone(), what });
+        }
+    }
+    out
+}
+
+/// What schema 1 knows and this version does not do. Nothing is ever silently left out.
+fn not_yet(answers: &Answers) -> Vec<Refusal> {
+    let mut out = Vec::new();
+    let mut refuse = |key: &str, why: &str| out.push(Refusal::NotYet { key: key.to_owned(), why: why.to_owned() });
+    if answers.recover.is_some() {
+        refuse("recover", "this version cannot bring a machine back yet. Nothing was changed.");
+    }
+    if answers.encryption.is_some() {
+        refuse("encryption", "this version cannot encrypt disks yet. Remove the section, or wait for the next one.");
+    }
+    out
+}
+
+type System = (SystemDisk, Uuid, Option<AdoptPlan>);
+
+fn stay(facts: &Facts, surveys: &Surveys, against: &mut Vec<Refusal>) -> Option<System> {
+    match plan_adoption(facts, surveys.boot.as_ref()) {
+        Ok(adopt) => {
+            let extents = facts.boot_disk().and_then(|disk| lay_out(disk, &adopt.before).ok()).unwrap_or_default();
+            let system = SystemDisk { route: Route::Stay, disk: adopt.disk.clone(), extents };
+            Some((system, adopt.install, Some(adopt)))
+        }
+        Err(refusals) => {
+            let told = refusals.into_iter().filter(|refusal| refusal.code() != Refusal::NotSetup.code());
+            against.extend(told.map(Refusal::System));
+            None
+        }
+    }
+}
+
+fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Vec<Refusal>) -> Option<System> {
+    let key = SYSTEM.to_owned();
+    let survey = surveys.boot.as_ref();
+    let Some((survey, table)) = survey.and_then(|survey| Some((survey, survey.table.as_ref().ok()?))) else {
+        against.push(Refusal::System(crate::adopt::Refusal::NoBootDisk));
+        return None;
+    };
+    let disk = named.iter().find(|named| named.key == key)?.disk;
+    let image = table.entries.last().map_or(crate::units::Bytes::ZERO, |last| {
+        last.offset(table.sector_size) + last.size(table.sector_size) + crate::layout::ALIGNMENT
+    });
+    let mut reasons = judge(&facts.disks, disk, Need { size: image, sector: table.sector_size });
+    // What is said next is about all that goes there, not about the image alone.
+    reasons.retain(|why| why.code() != "too-small");
+    let stopped = !reasons.is_empty();
+    against.extend(reasons.into_iter().map(|why| Refusal::Disk { key: key.clone(), why }));
+    match lay_out(disk, table) {
+        Ok(extents) if !stopped => {
+            let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
+            Some((SystemDisk { route: Route::Write, disk: Target::of(disk), extents }, install, None))
+        }
+        Ok(_) => None,
+        Err(why) => {
+            against.push(match why {
+                crate::adopt::Refusal::TooSmall { disk, size, need, .. } => Refusal::TooSmall { key, disk, size, need },
+                other => Refusal::System(other),
+            });
+            None
+        }
+    }
+}
+
+impl SetupPlan {
+    /// What approval is given for.
+    pub fn digest(&self) -> Digest {
+        Digest::of(serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

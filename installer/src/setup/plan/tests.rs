@@ -1,0 +1,77 @@
+use super::*;
+use crate::adopt::survey::survey;
+use crate::answers;
+use crate::facts::zoo;
+use crate::machine::fake::{Fake, image_table};
+use crate::units::SectorSize;
+use uuid::Uuid;
+
+/// What the stick of a zoo machine would be found to be.
+fn surveys() -> Surveys {
+    let boot = Survey { table: Ok(image_table(SectorSize(512))), leftovers: Vec::new(), drawn: Uuid::from_u128(7) };
+    Surveys { boot: Some(boot), installed: BTreeMap::new() }
+}
+
+fn answers(text: &str) -> Answers {
+    let rest = "version = 1\nrecovery-kit = \"declined\"\n";
+    let admin = "\n[admin]\nlogin = \"ada\"\nssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh a@b\"]\npassword-hash = \"$y$j9T$ZVvdycn1Mfb5rtmnJSjh./$Q8PDVzMRKwh3wMeGxoOHcHzZmhThrnHAH2SM0fpAp75\"\n";
+    answers::read(&format!("{rest}{text}{admin}"), "hearth.toml").unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn codes(found: Result<Planned, Vec<Refusal>>) -> Vec<&'static str> {
+    found.err().unwrap_or_default().iter().map(Refusal::code).collect()
+}
+
+const NVME: &str = "nvme-Samsung_SSD_970_EVO_Plus_1TB_S4EWNX0N123456";
+
+#[test]
+fn staying_plans_what_adoption_plans() {
+    let fake = Fake::new(64);
+    let facts = crate::machine::Machine::facts(&fake).unwrap();
+    let boot = survey(&fake, &fake.disk()).unwrap();
+    let surveys = Surveys { boot: Some(boot), installed: BTreeMap::new() };
+    let planned = plan(&facts, &answers("[system]\ndisk = \"this\"\nhostname = \"hearth\"\n"), &surveys).unwrap();
+    assert_eq!(planned.plan.system.route, Route::Stay);
+    assert_eq!(planned.adopt, Some(fake.plan()));
+    assert_eq!(planned.plan.install, fake.plan().install);
+    assert_eq!(planned.plan.roles.len(), 1, "three folders on data: {:?}", planned.plan.roles);
+}
+
+#[test]
+fn a_stick_goes_to_the_disk_that_is_listed() {
+    let facts = zoo::facts("mini-pc");
+    let text =
+        format!("erase = [\"{NVME}\"]\n[system]\ndisk = {{ serial = \"S4EWNX0N123456\" }}\nhostname = \"hearth\"\n");
+    let planned =
+        plan(&facts, &answers(&text), &surveys()).unwrap_or_else(|why| panic!("{}", super::super::refusal::all(&why)));
+    assert_eq!((planned.plan.system.route, planned.plan.system.disk.name.as_str()), (Route::Write, "nvme0n1"));
+    assert_eq!(planned.adopt, None);
+    let again = plan(&facts, &answers(&text), &surveys()).unwrap();
+    assert_eq!(again.plan.digest(), planned.plan.digest());
+}
+
+#[test]
+fn every_refusal_is_told_at_once() {
+    let mut facts = zoo::facts("mini-pc");
+    facts.mode = Some(Mode::Normal);
+    let text = "erase = [\"usb-Kingston_1\"]\n[system]\ndisk = { serial = \"S4EWNX0N123456\" }\nhostname = \"hearth\"\n[[network.wired]]\nmac = \"02:00:00:00:00:99\"\n";
+    let found = codes(plan(&facts, &answers(text), &surveys()));
+    assert_eq!(found, ["not-setup", "not-listed", "listed-in-vain", "no-such-card"]);
+}
+
+#[test]
+fn what_is_there_is_adopted_or_refused_by_name() {
+    let facts = zoo::facts("nas");
+    let text = |serial: &str, prepare: &str| {
+        format!(
+            "[system]\ndisk = \"this\"\nhostname = \"hearth\"\n[[disks]]\nroles = [\"media\"]\ndisk = {{ serial = \"{serial}\" }}\nprepare = \"{prepare}\"\n"
+        )
+    };
+    let refused = |serial: &str, prepare: &str| {
+        let refusals = plan(&facts, &answers(&text(serial, prepare)), &surveys()).unwrap_err();
+        super::super::refusal::all(&refusals)
+    };
+    assert!(refused("WD-WCC7K0AAAAAA", "adopt").contains("part of a RAID array"));
+    assert!(refused("WSD0ABCD", "adopt").contains("part of a ZFS pool"));
+    assert!(refused("WSD0ABCE", "adopt").contains("empty"));
+}

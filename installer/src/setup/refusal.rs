@@ -1,0 +1,139 @@
+//! Every reason not to set a machine up as the answers ask. All that apply are told at
+//! once, each with a code that scripts can rely on.
+
+use crate::units::Bytes;
+use crate::{adopt, flash};
+
+/// Why the answers cannot be followed on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not in setup mode.
+    #[error("Hearth was not started in setup mode. Restart and choose setup in the menu.")]
+    NotSetup,
+    /// The disk that Hearth was started from cannot become the system disk.
+    #[error("`system.disk`: {0}")]
+    System(adopt::Refusal),
+    /// A disk that the answers name must not be written to.
+    #[error("`{key}`: {why}")]
+    Disk {
+        /// Where the answers name it.
+        key: String,
+        /// Why not.
+        why: flash::Refusal,
+    },
+    /// Two answers mean one disk.
+    #[error("`{first}` and `{second}` both mean {disk}. Give each its own disk, or one disk all its roles.")]
+    SameDisk {
+        /// Where it is named first.
+        first: String,
+        /// Where it is named again.
+        second: String,
+        /// The disk.
+        disk: String,
+    },
+    /// It would be formatted, and `erase` does not list it.
+    #[error(
+        "`{key}`: {disk} would be erased ({holds}), and `erase` does not list it. Add \"{by_id}\" there if you are sure."
+    )]
+    NotListed {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// What is on it.
+        holds: String,
+        /// Its name for `erase`.
+        by_id: String,
+    },
+    /// `erase` lists a disk that will not be formatted.
+    #[error("`erase` lists {name}, and nothing in the answers formats {what}. Remove it from the list.")]
+    ListedInVain {
+        /// What is listed.
+        name: String,
+        /// The disk that it is, or that there is none.
+        what: String,
+    },
+    /// A Hearth lives on it.
+    #[error(
+        "`{key}`: {disk} holds Hearth {name}, last used {last_used}. Setup does not erase it. To give the disk up, write the image to it with `hearth-image flash --erase-hearth {name}` first."
+    )]
+    HearthInstalled {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// Its host name.
+        name: String,
+        /// The day it was last used.
+        last_used: String,
+    },
+    /// There is nothing to adopt.
+    #[error("`{key}`: {disk} cannot be adopted: {why}.")]
+    CannotAdopt {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// Why not.
+        why: String,
+    },
+    /// It does not fit.
+    #[error("`{key}`: {disk} has {size}, but {need} are needed. Use a larger disk.")]
+    TooSmall {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// Its size.
+        size: Bytes,
+        /// The smallest that is enough.
+        need: Bytes,
+    },
+    /// A network card that is not there.
+    #[error("`{key}`: no network card has the {what}. These are there: {cards}.")]
+    NoSuchCard {
+        /// Where the answers name it.
+        key: String,
+        /// What identifies it.
+        what: String,
+        /// Those that are there.
+        cards: String,
+    },
+    /// Wi-Fi without a radio.
+    #[error("`network.wifi`: this machine has no Wi-Fi card that Linux knows. Remove the section, or add a card.")]
+    NoRadio,
+    /// What this version cannot do.
+    #[error("`{key}`: {why}")]
+    NotYet {
+        /// The answer.
+        key: String,
+        /// What is missing.
+        why: String,
+    },
+}
+
+impl Refusal {
+    /// A code that stays the same whatever becomes of the words.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotSetup => "not-setup",
+            Self::System(why) => why.code(),
+            Self::Disk { why, .. } => why.code(),
+            Self::SameDisk { .. } => "same-disk",
+            Self::NotListed { .. } => "not-listed",
+            Self::ListedInVain { .. } => "listed-in-vain",
+            Self::HearthInstalled { .. } => "hearth-installed",
+            Self::CannotAdopt { .. } => "cannot-adopt",
+            Self::TooSmall { .. } => "too-small",
+            Self::NoSuchCard { .. } => "no-such-card",
+            Self::NoRadio => "no-radio",
+            Self::NotYet { .. } => "not-yet",
+        }
+    }
+}
+
+/// Refusals as one text: a line each, with their codes.
+pub fn all(refusals: &[Refusal]) -> String {
+    let lines: Vec<String> = refusals.iter().map(|refusal| format!("[{}] {refusal}", refusal.code())).collect();
+    lines.join("\n")
+}
