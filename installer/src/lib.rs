@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod nearest;
 pub mod page;
 pub mod passphrase;
+pub mod render;
 pub mod run;
 pub mod selector;
 pub mod setup;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::answers::{DiskSelector, Transport};
+use crate::answers::{DiskSelector, DiskSize, Transport};
 use crate::facts::Disk;
 use crate::units::Bytes;
 
@@ -40,8 +40,8 @@ impl From<&DiskSelector> for Selector {
             wwn: text(answer.wwn.as_ref().map(|value| value as _)),
             model: None,
             transport: answer.transport.and_then(transport),
-            min_size: answer.min_size.as_ref().map(|size| size.bytes()),
-            max_size: answer.max_size.as_ref().map(|size| size.bytes()),
+            min_size: answer.min_size.as_ref().map(DiskSize::bytes),
+            max_size: answer.max_size.as_ref().map(DiskSize::bytes),
         }
     }
 }

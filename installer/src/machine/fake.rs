@@ -7,12 +7,14 @@ use anyhow::{Result, anyhow, bail, ensure};
 use uuid::Uuid;
 
 use super::table::{Entry, Table};
-use super::{Dev, Machine, Place};
+use super::{Account, Dev, Machine, Place, Refresh};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
+use crate::answers::FileSystem;
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
+use crate::render::{File, Owner};
 use crate::units::{Bytes, Sector, SectorSize};
 
 /// The only disk.
@@ -33,8 +35,21 @@ pub(crate) struct World {
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) keys: bool,
     pub(crate) hearth: BTreeMap<String, Vec<u8>>,
+    /// Files with their mode and owner.
+    pub(crate) placed: BTreeMap<String, File>,
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) immutable: BTreeSet<String>,
+    pub(crate) formatted: BTreeMap<String, Formatted>,
     /// The files whose journal entries were written back: all that GRUB sees.
     pub(crate) settled: BTreeSet<String>,
+}
+
+/// A file system on a role's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Formatted {
+    pub(crate) kind: FileSystem,
+    pub(crate) id: Uuid,
+    pub(crate) torn: bool,
 }
 
 /// A btrfs.
@@ -70,6 +85,7 @@ pub(crate) struct Fake {
     pub(crate) leftovers: BTreeMap<u64, Content>,
     pub(crate) said: Vec<String>,
     pub(crate) restarts: usize,
+    pub(crate) refreshed: Vec<Refresh>,
     pub(crate) effects: usize,
     /// The effect before which the power goes.
     pub(crate) cut: Option<(usize, Loss)>,
@@ -95,6 +111,7 @@ impl Fake {
             leftovers: BTreeMap::new(),
             said: Vec::new(),
             restarts: 0,
+            refreshed: Vec::new(),
             effects: 0,
             cut: None,
         };
@@ -481,6 +498,95 @@ impl Machine for Fake {
     fn restart(&mut self) -> Result<()> {
         self.effect()?;
         self.restarts += 1;
+        Ok(())
+    }
+
+    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
+        self.remove_hearth_file(disk, name)
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.now.placed.get(path).map(|file| file.bytes.to_vec()))
+    }
+
+    fn has_file(&self, file: &File) -> Result<bool> {
+        Ok(self.now.placed.get(&file.path) == Some(file))
+    }
+
+    fn put_file(&mut self, file: &File) -> Result<()> {
+        self.effect()?;
+        self.now.placed.insert(file.path.clone(), file.clone());
+        self.durable.placed.insert(file.path.clone(), file.clone());
+        Ok(())
+    }
+
+    fn remove_file(&mut self, path: &str) -> Result<()> {
+        self.effect()?;
+        self.now.placed.remove(path);
+        self.durable.placed.remove(path);
+        Ok(())
+    }
+
+    fn append_line(&mut self, path: &str, line: &str) -> Result<()> {
+        let mut bytes = self.read_file(path)?.unwrap_or_default();
+        bytes.extend(format!("{line}\n").bytes());
+        let file = |bytes: Vec<u8>| File::private(path, Owner::ROOT, bytes);
+        // A cut on the way leaves half a line.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            let torn = bytes[..bytes.len() - line.len() / 2].to_vec();
+            self.durable.placed.insert(path.to_owned(), file(torn));
+        }
+        self.put_file(&file(bytes))
+    }
+
+    fn account(&self, login: &str) -> Result<Option<Account>> {
+        Ok(self.now.accounts.get(login).cloned())
+    }
+
+    fn set_account(&mut self, account: &Account) -> Result<()> {
+        self.effect()?;
+        self.now.accounts.insert(account.login.clone(), account.clone());
+        self.durable.accounts.insert(account.login.clone(), account.clone());
+        Ok(())
+    }
+
+    fn reread_table(&mut self, _: &str) -> Result<()> {
+        self.effect()
+    }
+
+    fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, _: &str) -> Result<()> {
+        let made = |torn| Formatted { kind, id, torn };
+        let key = dev.path();
+        // A cut on the way leaves something that looks like it.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            self.durable.formatted.insert(key.clone(), made(true));
+        }
+        self.effect()?;
+        self.now.formatted.insert(key.clone(), made(false));
+        self.durable.formatted.insert(key, made(false));
+        Ok(())
+    }
+
+    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+        let file = File { mode, ..File::public(format!("{path}/"), "") };
+        if self.has_file(&file)? { Ok(()) } else { self.put_file(&file) }
+    }
+
+    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        self.effect()?;
+        for world in [&mut self.now, &mut self.durable] {
+            if immutable {
+                world.immutable.insert(path.to_owned());
+            } else {
+                world.immutable.remove(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, part: &Refresh) -> Result<()> {
+        self.effect()?;
+        self.refreshed.push(part.clone());
         Ok(())
     }
 }

@@ -4,18 +4,22 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+mod host;
 pub(crate) mod real;
 pub(crate) mod recording;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::Result;
 use uuid::Uuid;
 
 pub(crate) use real::on_hearth;
 
+use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
+use crate::render::File;
 use crate::units::Bytes;
 
 /// A disk, or one of its partitions.
@@ -57,6 +61,48 @@ pub struct Place {
     pub start: Bytes,
     /// Its length.
     pub size: Bytes,
+}
+
+/// Somebody who can log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The login name.
+    pub login: String,
+    /// The groups besides the account's own, sorted.
+    pub groups: Vec<String>,
+    /// The hash of the console password, as it lies in /etc/shadow.
+    pub hash: Secret<String>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.login, self.groups.join(", "))
+    }
+}
+
+/// A part of the running system that reads its files again when told to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// The host name, from /etc/hostname.
+    Hostname,
+    /// The languages listed in /etc/locale.gen.
+    Locales,
+    /// The keyboard layout of the consoles.
+    Keyboard,
+    /// The certificates that programs trust.
+    Certificates,
+    /// The network, from its files.
+    Network,
+    /// SSH.
+    Ssh,
+    /// systemd's own units.
+    Units,
+    /// These units start, now and at every start of the machine.
+    Enable(Vec<String>),
+    /// This unit starts again.
+    Restart(String),
+    /// UFW's rules.
+    Firewall,
 }
 
 /// What steps can see and do.
@@ -146,6 +192,45 @@ pub trait Machine {
     /// Removes a file from there, durably.
     fn remove_hearth_file(&mut self, disk: &str, name: &str) -> Result<()>;
 
+    /// Overwrites a file there before it is removed, so that its clusters no longer hold what it held.
+    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()>;
+
     /// Starts the machine again.
     fn restart(&mut self) -> Result<()>;
+
+    /// A whole file, or nothing where there is none.
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Whether exactly this file is there: bytes, mode and owner.
+    fn has_file(&self, file: &File) -> Result<bool>;
+
+    /// Puts a file in place, durably: after a power cut it is the old one or the new one.
+    fn put_file(&mut self, file: &File) -> Result<()>;
+
+    /// Removes a file, durably; it may be gone already.
+    fn remove_file(&mut self, path: &str) -> Result<()>;
+
+    /// Adds a line to a file that only root reads, durably.
+    fn append_line(&mut self, path: &str, line: &str) -> Result<()>;
+
+    /// The account called `login`, if there is one.
+    fn account(&self, login: &str) -> Result<Option<Account>>;
+
+    /// Makes an account, or makes it what it should be.
+    fn set_account(&mut self, account: &Account) -> Result<()>;
+
+    /// Makes the kernel forget the former partitions of a disk that nothing uses, and take its table.
+    fn reread_table(&mut self, disk: &str) -> Result<()>;
+
+    /// Makes a file system in `dev`, over whatever is there.
+    fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, label: &str) -> Result<()>;
+
+    /// Makes a folder and its parents with this mode where they are missing.
+    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()>;
+
+    /// Forbids, or allows again, that anything is made in the folder `path` itself.
+    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()>;
+
+    /// Has a part of the system take up what was written for it.
+    fn refresh(&mut self, part: &Refresh) -> Result<()>;
 }

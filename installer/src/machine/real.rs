@@ -11,11 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
-use super::{Dev, Machine, Place};
+use super::{Account, Dev, Machine, Place, Refresh, host};
+use crate::answers::FileSystem;
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
 use crate::layout::Part;
+use crate::render;
 use crate::run::Cmd;
 use crate::units::Bytes;
 
@@ -228,8 +230,65 @@ impl Machine for Real {
         hearth.unmount()
     }
 
+    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
+        let hearth = Hearth::mount(disk, true)?;
+        host::scrub(&Hearth::file(name))?;
+        hearth.unmount()
+    }
+
     fn restart(&mut self) -> Result<()> {
         Cmd::new("restarting", "systemctl").arg("reboot").run()
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        host::read_file(path)
+    }
+
+    fn has_file(&self, file: &render::File) -> Result<bool> {
+        host::has_file(file)
+    }
+
+    fn put_file(&mut self, file: &render::File) -> Result<()> {
+        host::put_file(file)
+    }
+
+    fn remove_file(&mut self, path: &str) -> Result<()> {
+        host::remove_file(path)
+    }
+
+    fn append_line(&mut self, path: &str, line: &str) -> Result<()> {
+        host::append_line(path, line)
+    }
+
+    fn account(&self, login: &str) -> Result<Option<Account>> {
+        host::account(login)
+    }
+
+    fn set_account(&mut self, account: &Account) -> Result<()> {
+        host::set_account(account)
+    }
+
+    fn reread_table(&mut self, disk: &str) -> Result<()> {
+        let path = Dev::disk(disk).path();
+        Cmd::new(format!("telling the kernel about {path}"), "blockdev").args(["--rereadpt", &path]).run()?;
+        tell_udev(disk)
+    }
+
+    fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, label: &str) -> Result<()> {
+        host::format(&dev.path(), kind, &id.to_string(), label)?;
+        tell_udev(&dev.disk)
+    }
+
+    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+        host::ensure_dir(path, mode)
+    }
+
+    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        host::set_immutable(path, immutable)
+    }
+
+    fn refresh(&mut self, part: &Refresh) -> Result<()> {
+        host::refresh(part)
     }
 }
 

@@ -7,9 +7,11 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use super::table::Table;
-use super::{Dev, Machine, Place};
+use super::{Account, Dev, Machine, Place, Refresh};
+use crate::answers::FileSystem;
 use crate::facts::{Content, Facts};
 use crate::layout::Part;
+use crate::render::File;
 use crate::units::Bytes;
 
 /// A machine on which nothing happens.
@@ -24,6 +26,8 @@ pub struct Recording<'a, M> {
     paths: BTreeSet<String>,
     mounts: BTreeSet<String>,
     hearth: BTreeMap<String, Option<Vec<u8>>>,
+    files: BTreeMap<String, File>,
+    accounts: BTreeMap<String, Account>,
 }
 
 impl<'a, M: Machine> Recording<'a, M> {
@@ -38,6 +42,8 @@ impl<'a, M: Machine> Recording<'a, M> {
             paths: BTreeSet::new(),
             mounts: BTreeSet::new(),
             hearth: BTreeMap::new(),
+            files: BTreeMap::new(),
+            accounts: BTreeMap::new(),
         }
     }
 
@@ -219,6 +225,75 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn restart(&mut self) -> Result<()> {
         self.note("restart".to_owned());
+        Ok(())
+    }
+
+    fn scrub_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+        self.note(format!("overwrite {name} on HEARTH, and remove it"));
+        self.hearth.insert(name.to_owned(), None);
+        Ok(())
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.files.get(path).map_or_else(|| self.real.read_file(path), |file| Ok(Some(file.bytes.to_vec())))
+    }
+
+    fn has_file(&self, file: &File) -> Result<bool> {
+        self.files.get(&file.path).map_or_else(|| self.real.has_file(file), |there| Ok(there == file))
+    }
+
+    fn put_file(&mut self, file: &File) -> Result<()> {
+        self.note(format!("write {}, mode {:o}", file.path, file.mode));
+        self.paths.insert(file.path.clone());
+        self.files.insert(file.path.clone(), file.clone());
+        Ok(())
+    }
+
+    fn remove_file(&mut self, path: &str) -> Result<()> {
+        self.note(format!("remove {path}"));
+        Ok(())
+    }
+
+    fn append_line(&mut self, _: &str, _: &str) -> Result<()> {
+        // The journal of what is done: nothing is.
+        Ok(())
+    }
+
+    fn account(&self, login: &str) -> Result<Option<Account>> {
+        self.accounts.get(login).map_or_else(|| self.real.account(login), |account| Ok(Some(account.clone())))
+    }
+
+    fn set_account(&mut self, account: &Account) -> Result<()> {
+        self.note(format!("make the account {account:?}"));
+        self.accounts.insert(account.login.clone(), account.clone());
+        Ok(())
+    }
+
+    fn reread_table(&mut self, disk: &str) -> Result<()> {
+        self.take_table(disk, &[1])
+    }
+
+    fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, _: &str) -> Result<()> {
+        self.note(format!("make a file system ({kind:?}) with the id {id} in {}", dev.path()));
+        self.ids.insert(dev.clone(), id);
+        Ok(())
+    }
+
+    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+        if !self.exists(path) {
+            self.make_dir(path, mode)?;
+        }
+        Ok(())
+    }
+
+    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+        let verb = if immutable { "forbid" } else { "allow" };
+        self.note(format!("{verb} writing to the empty folder {path}"));
+        Ok(())
+    }
+
+    fn refresh(&mut self, part: &Refresh) -> Result<()> {
+        self.note(format!("have the system take it up: {part:?}"));
         Ok(())
     }
 }

@@ -1,0 +1,238 @@
+//! The running system behind [`super::Machine`]: files with their modes and owners,
+//! accounts, and the programs that take up what was written for them.
+
+use std::fs::{self, File as Handle, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{Account, Refresh};
+use crate::answers::{FileSystem, Secret};
+use crate::durable;
+use crate::render::File;
+use crate::run::Cmd;
+
+/// No file system that Hearth makes on HEARTH has larger clusters.
+const CLUSTER: u64 = 32 << 10;
+
+pub(super) fn read_file(path: &str) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {path}")),
+    }
+}
+
+pub(super) fn has_file(file: &File) -> Result<bool> {
+    let Ok(meta) = fs::symlink_metadata(&file.path) else { return Ok(false) };
+    let same = meta.is_file()
+        && meta.mode() & 0o7777 == file.mode
+        && (meta.uid(), meta.gid()) == (file.owner.uid, file.owner.gid)
+        && meta.len() == file.bytes.len() as u64;
+    Ok(same && read_file(&file.path)?.as_ref() == Some(&*file.bytes))
+}
+
+pub(super) fn put_file(file: &File) -> Result<()> {
+    let path = Path::new(&file.path);
+    let parent = path.parent().context("a file needs a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let mut name = path.file_name().context("a file needs a name")?.to_owned();
+    name.push(".new");
+    let fresh = parent.join(name);
+    // An earlier one that a power cut left may have another owner.
+    remove_file(&fresh.to_string_lossy())?;
+    let mut handle = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)
+        .with_context(|| format!("making {}", fresh.display()))?;
+    let written = handle
+        .write_all(&file.bytes)
+        .and_then(|()| fchown(&handle, Some(file.owner.uid), Some(file.owner.gid)))
+        .and_then(|()| handle.set_permissions(Permissions::from_mode(file.mode)))
+        .and_then(|()| handle.sync_all());
+    written.with_context(|| format!("writing {}", fresh.display()))?;
+    fs::rename(&fresh, path).with_context(|| format!("renaming {} to {}", fresh.display(), file.path))?;
+    durable::sync_dir(parent)
+}
+
+pub(super) fn remove_file(path: &str) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => durable::sync_dir(Path::new(path).parent().unwrap_or(Path::new("/"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("removing {path}")),
+    }
+}
+
+pub(super) fn append_line(path: &str, line: &str) -> Result<()> {
+    let parent = Path::new(path).parent().context("a file needs a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("opening {path}"))?;
+    // A power cut can leave half a line; the next one must not become part of it.
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last).with_context(|| format!("reading {path}"))?;
+    }
+    let torn = if last == [b'\n'] { "" } else { "\n" };
+    file.write_all(format!("{torn}{line}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("writing {path}"))?;
+    durable::sync_dir(parent)
+}
+
+/// Overwrites the file at `path` to the end of its last cluster, and removes it.
+pub(super) fn scrub(path: &Path) -> Result<()> {
+    let what = || format!("overwriting {}", path.display());
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(what),
+    };
+    let len = file.metadata().with_context(what)?.len().next_multiple_of(CLUSTER);
+    file.write_all(&vec![0; usize::try_from(len)?]).and_then(|()| file.sync_all()).with_context(what)?;
+    remove_file(&path.to_string_lossy())
+}
+
+pub(super) fn account(login: &str) -> Result<Option<Account>> {
+    let text = |path: &str| fs::read_to_string(path).with_context(|| format!("reading {path}"));
+    let shadow = text("/etc/shadow")?;
+    let mut fields =
+        shadow.lines().map(|line| line.split(':')).filter_map(|mut line| Some((line.next()?, line.next()?)));
+    let Some((_, hash)) = fields.find(|(name, _)| *name == login) else { return Ok(None) };
+    let groups = text("/etc/group")?;
+    let member = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, members) = (fields.next()?, fields.nth(2)?);
+        members.split(',').any(|member| member == login).then(|| name.to_owned())
+    };
+    let mut groups: Vec<String> = groups.lines().filter_map(member).collect();
+    groups.sort();
+    Ok(Some(Account { login: login.to_owned(), groups, hash: Secret::new(hash.to_owned()) }))
+}
+
+pub(super) fn set_account(account: &Account) -> Result<()> {
+    let login = account.login.as_str();
+    let groups = account.groups.join(",");
+    if self::account(login)?.is_none() {
+        let add = Cmd::new(format!("making the account {login}"), "useradd");
+        add.args(["--create-home", "--user-group", "--shell", "/bin/bash", "--groups", &groups, login]).run()?;
+    } else {
+        let change = Cmd::new(format!("changing the account {login}"), "usermod");
+        change.args(["--groups", &groups, login]).run()?;
+    }
+    let line = format!("{login}:{}\n", account.hash.expose());
+    Cmd::new(format!("setting the password of {login}"), "chpasswd").arg("--encrypted").input(line).run()?;
+    durable::sync_file_system(Path::new("/etc"))?;
+    durable::sync_file_system(Path::new("/home"))
+}
+
+pub(super) fn format(device: &str, kind: FileSystem, id: &str, label: &str) -> Result<()> {
+    // mkfs.xfs takes the id as an option of its metadata.
+    let metadata = format!("uuid={id}");
+    let (program, options): (_, &[&str]) = match kind {
+        // Nothing is kept back for root: only people's files will live there.
+        FileSystem::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m0", "-U", id]),
+        FileSystem::Xfs => ("mkfs.xfs", &["-q", "-f", "-m", &metadata]),
+        FileSystem::Btrfs => ("mkfs.btrfs", &["-q", "-f", "-U", id]),
+    };
+    Cmd::new(format!("making a file system in {device}"), program).args(options).args(["-L", label, device]).run()?;
+    durable::flush_device(device)
+}
+
+pub(super) fn set_immutable(path: &str, immutable: bool) -> Result<()> {
+    let flag = if immutable { "+i" } else { "-i" };
+    Cmd::new(format!("guarding {path}"), "chattr").args([flag, path]).run()
+}
+
+pub(super) fn refresh(part: &Refresh) -> Result<()> {
+    let systemctl = |what: &str, words: &[&str]| Cmd::new(what, "systemctl").args(words).run();
+    match part {
+        Refresh::Hostname => {
+            Cmd::new("taking the host name", "hostname").args(["--file", "/etc/hostname"]).run()?;
+            systemctl("announcing the host name", &["try-restart", "avahi-daemon.service"])
+        }
+        Refresh::Locales => Cmd::new("making the languages", "locale-gen").run(),
+        Refresh::Keyboard => systemctl("setting the keyboard", &["restart", "keyboard-setup.service"]),
+        Refresh::Certificates => Cmd::new("trusting the certificates", "update-ca-certificates").run(),
+        Refresh::Network => Cmd::new("taking the network's files", "networkctl").arg("reload").run(),
+        Refresh::Ssh => systemctl("taking SSH's files", &["try-reload-or-restart", "ssh.service"]),
+        Refresh::Units => systemctl("reading the units", &["daemon-reload"]),
+        Refresh::Enable(units) => {
+            systemctl("reading the units", &["daemon-reload"])?;
+            Cmd::new("starting units", "systemctl").args(["enable", "--now"]).args(units).run()
+        }
+        Refresh::Restart(unit) => systemctl(&format!("restarting {unit}"), &["restart", unit]),
+        Refresh::Firewall => {
+            Cmd::new("taking the firewall's rules", "ufw").arg("reload").run()?;
+            systemctl("taking Hearth's firewall table", &["reload", "hearth-firewall.service"])
+        }
+    }
+}
+
+pub(super) fn ensure_dir(path: &str, mode: u32) -> Result<()> {
+    if Path::new(path).is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {path}"))?;
+    let dir = Handle::open(path).with_context(|| format!("opening {path}"))?;
+    dir.sync_all().with_context(|| format!("writing {path} to disk"))?;
+    durable::sync_dir(Path::new(path).parent().unwrap_or(Path::new("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::Owner;
+
+    fn here() -> Owner {
+        Owner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+
+    #[test]
+    fn a_file_gets_its_mode_and_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/secret").to_string_lossy().into_owned();
+        let file = |bytes: &[u8], mode| File { mode, ..File::private(path.clone(), here(), bytes) };
+        put_file(&file(b"one", 0o600)).unwrap();
+        assert!(has_file(&file(b"one", 0o600)).unwrap() && !has_file(&file(b"one", 0o640)).unwrap());
+        // What a power cut left under the temporary name is no obstacle.
+        fs::write(format!("{path}.new"), "torn").unwrap();
+        put_file(&file(b"two", 0o640)).unwrap();
+        assert!(has_file(&file(b"two", 0o640)).unwrap());
+        assert_eq!(fs::read_dir(dir.path().join("a")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_line_never_joins_a_torn_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal").to_string_lossy().into_owned();
+        append_line(&path, "one").unwrap();
+        fs::write(&path, "one\ntw").unwrap();
+        append_line(&path, "three").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntw\nthree\n");
+    }
+
+    #[test]
+    fn what_is_scrubbed_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hearth.toml");
+        fs::write(&path, "token").unwrap();
+        // A second name shows what became of the bytes.
+        let other = dir.path().join("other");
+        fs::hard_link(&path, &other).unwrap();
+        scrub(&path).unwrap();
+        scrub(&path).unwrap();
+        assert!(!path.exists());
+        assert!(fs::read(other).unwrap().iter().all(|byte| *byte == 0));
+    }
+}
