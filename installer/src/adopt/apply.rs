@@ -70,7 +70,7 @@ fn steps<M: Machine>() -> Vec<Step<M>> {
 pub fn resume(machine: &mut impl Machine) -> Result<()> {
     let facts = machine.facts()?;
     let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
-    let file = machine.hearth_file(&disk.name, PLAN_FILE)?;
+    let file = machine.hearth_file(&Dev::hearth(&disk.name), PLAN_FILE)?;
     if machine.exists(ADOPTED) {
         return forget_plan(machine, disk, file.is_some());
     }
@@ -111,7 +111,7 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
 fn give_up_plan(machine: &mut impl Machine, disk: &Disk, error: anyhow::Error) -> anyhow::Error {
     let untouched = Table::read(machine, &disk.name, disk.size, disk.logical_sector)
         .is_ok_and(|table| table.part(Part::Data).is_none());
-    let hint = if untouched && machine.remove_hearth_file(&disk.name, PLAN_FILE).is_ok() {
+    let hint = if untouched && machine.remove_hearth_file(&Dev::hearth(&disk.name), PLAN_FILE).is_ok() {
         "Nothing was changed, and the plan was removed: restart, and approve it again."
     } else {
         "Parts of it were carried out before. Write the image to the disk again."
@@ -326,7 +326,7 @@ fn finish(machine: &mut impl Machine, job: &Job) -> Result<()> {
 /// The plan has served: GRUB looks at the marker first, so it may go at any time.
 fn forget_plan(machine: &mut impl Machine, disk: &Disk, there: bool) -> Result<()> {
     if there {
-        machine.remove_hearth_file(&disk.name, PLAN_FILE)?;
+        machine.remove_hearth_file(&Dev::hearth(&disk.name), PLAN_FILE)?;
     }
     Ok(())
 }

@@ -23,9 +23,9 @@ use crate::approval::Token;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE};
-use crate::machine::Machine;
 use crate::machine::real::{self, Real};
 use crate::machine::recording::Recording;
+use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::page::{DataState, Input, Situation, Talk};
 use approve::{Approved, By};
@@ -148,7 +148,9 @@ fn token_of(plan: &AdoptPlan) -> Token {
 /// Leaves the approved plan on HEARTH and starts the machine again.
 fn hand_over(machine: &mut impl Machine, disk: &Disk, plan: AdoptPlan, by: By) -> Result<()> {
     let bytes = Approved::new(plan, by).to_bytes()?;
-    machine.put_hearth_file(&disk.name, PLAN_FILE, &bytes).context("writing the approved plan to HEARTH")?;
+    machine
+        .put_hearth_file(&Dev::hearth(&disk.name), PLAN_FILE, &bytes)
+        .context("writing the approved plan to HEARTH")?;
     machine.restart()
 }
 

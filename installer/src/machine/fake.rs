@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::table::{Entry, Table};
 use super::{Account, Dev, Machine, Place, Refresh};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
-use crate::answers::FileSystem;
+use crate::answers::{FILE_NAME, FileSystem};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::{File, Owner};
@@ -327,8 +328,17 @@ impl Machine for Fake {
         Ok(Uuid::from_u128(0xd1ce))
     }
 
-    fn hearth_file(&self, _: &str, name: &str) -> Result<Option<Vec<u8>>> {
+    fn hearth_file(&self, _: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.now.hearth.get(name).cloned())
+    }
+
+    fn answer_file(&self, _: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
+        let found = self.now.hearth.get_key_value(FILE_NAME);
+        Ok(found.map(|(name, bytes)| (name.clone(), Zeroizing::new(bytes.clone()))))
+    }
+
+    fn credential(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(None)
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -481,14 +491,14 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn put_hearth_file(&mut self, _: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    fn put_hearth_file(&mut self, _: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
         self.effect()?;
         self.now.hearth.insert(name.to_owned(), bytes.to_vec());
         self.durable.hearth.insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 
-    fn remove_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+    fn remove_hearth_file(&mut self, _: &Dev, name: &str) -> Result<()> {
         self.effect()?;
         self.now.hearth.remove(name);
         self.durable.hearth.remove(name);
@@ -501,8 +511,8 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
-        self.remove_hearth_file(disk, name)
+    fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        self.remove_hearth_file(hearth, name)
     }
 
     fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {

@@ -14,11 +14,13 @@ use std::fmt;
 
 use anyhow::Result;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 pub(crate) use real::on_hearth;
 
 use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
+use crate::layout::Part;
 use crate::render::File;
 use crate::units::Bytes;
 
@@ -40,6 +42,11 @@ impl Dev {
     /// A partition. It is not the same as the disk at an offset: the kernel caches the two apart.
     pub fn part(name: &str, number: u32) -> Self {
         Self { disk: name.to_owned(), part: Some(number) }
+    }
+
+    /// The partition that people drop files on, of a disk with Hearth on it.
+    pub fn hearth(disk: &str) -> Self {
+        Self::part(disk, Part::Hearth.number())
     }
 
     /// The device node.
@@ -122,8 +129,14 @@ pub trait Machine {
     /// An id nobody else has.
     fn random_id(&self) -> Result<Uuid>;
 
-    /// A file in the top folder of the disk's HEARTH partition.
-    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>>;
+    /// A file in the top folder of a HEARTH partition.
+    fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// The answer file in the top folder of a HEARTH partition: its name and its bytes.
+    fn answer_file(&self, hearth: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>>;
+
+    /// What the hypervisor or the service manager passed under this name.
+    fn credential(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>>;
 
     /// Whether a path exists.
     fn exists(&self, path: &str) -> bool;
@@ -186,14 +199,14 @@ pub trait Machine {
     /// replays no journal, sees what was written.
     fn settle(&mut self, path: &str) -> Result<()>;
 
-    /// Puts a file into the top folder of the disk's HEARTH partition, durably.
-    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()>;
+    /// Puts a file into the top folder of a HEARTH partition, durably.
+    fn put_hearth_file(&mut self, hearth: &Dev, name: &str, bytes: &[u8]) -> Result<()>;
 
     /// Removes a file from there, durably.
-    fn remove_hearth_file(&mut self, disk: &str, name: &str) -> Result<()>;
+    fn remove_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()>;
 
     /// Overwrites a file there before it is removed, so that its clusters no longer hold what it held.
-    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()>;
+    fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()>;
 
     /// Starts the machine again.
     fn restart(&mut self) -> Result<()>;

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{Account, Dev, Machine, Place, Refresh, host};
-use crate::answers::FileSystem;
+use crate::answers::{self, FileSystem};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
-use crate::layout::Part;
 use crate::render;
 use crate::run::Cmd;
 use crate::units::Bytes;
@@ -69,13 +69,26 @@ impl Machine for Real {
         crate::layout::drawn_id()
     }
 
-    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        let _hearth = Hearth::mount(disk, false)?;
+    fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
+        let _hearth = Hearth::mount(hearth, false)?;
         match fs::read(Hearth::file(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("reading {name} on HEARTH")),
         }
+    }
+
+    fn answer_file(&self, hearth: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
+        on_hearth(hearth, |dir| {
+            let Some(path) = answers::find(dir)? else { return Ok(None) };
+            Ok(Some((answers::name_of(&path), answers::bytes(&path)?)))
+        })
+    }
+
+    fn credential(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(None) };
+        let path = Path::new(&dir).join(name);
+        Ok(host::read_file(&path.to_string_lossy())?.map(Zeroizing::new))
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -211,29 +224,29 @@ impl Machine for Real {
         durable::checkpoint(path)
     }
 
-    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()> {
-        let hearth = Hearth::mount(disk, true)?;
+    fn put_hearth_file(&mut self, hearth: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
+        let mounted = Hearth::mount(hearth, true)?;
         durable::write(&Hearth::file(name), bytes)?;
         let back = fs::read(Hearth::file(name)).with_context(|| format!("reading {name} on HEARTH back"))?;
         ensure!(back == bytes, "HEARTH does not give back what was written to it");
-        hearth.unmount()
+        mounted.unmount()
     }
 
-    fn remove_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
-        let hearth = Hearth::mount(disk, true)?;
+    fn remove_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        let mounted = Hearth::mount(hearth, true)?;
         match fs::remove_file(Hearth::file(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {name} on HEARTH"));
             }
             _ => {}
         }
-        hearth.unmount()
+        mounted.unmount()
     }
 
-    fn scrub_hearth_file(&mut self, disk: &str, name: &str) -> Result<()> {
-        let hearth = Hearth::mount(disk, true)?;
+    fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        let mounted = Hearth::mount(hearth, true)?;
         host::scrub(&Hearth::file(name))?;
-        hearth.unmount()
+        mounted.unmount()
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -364,9 +377,9 @@ pub(crate) fn consoles() -> Vec<String> {
     active.split_whitespace().map(|name| format!("/dev/{name}")).collect()
 }
 
-/// Reads something in the top folder of the disk's HEARTH partition.
-pub(crate) fn on_hearth<T>(disk: &str, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let _hearth = Hearth::mount(disk, false)?;
+/// Reads something in the top folder of a HEARTH partition.
+pub(crate) fn on_hearth<T>(hearth: &Dev, read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let _hearth = Hearth::mount(hearth, false)?;
     read(Path::new(HEARTH_DIR))
 }
 
@@ -379,8 +392,7 @@ struct Hearth {
 }
 
 impl Hearth {
-    fn mount(disk: &str, writable: bool) -> Result<Self> {
-        let dev = Dev::part(disk, Part::Hearth.number());
+    fn mount(dev: &Dev, writable: bool) -> Result<Self> {
         fs::create_dir_all(HEARTH_DIR).with_context(|| format!("making {HEARTH_DIR}"))?;
         let lock = File::create(HEARTH_LOCK).with_context(|| format!("opening {HEARTH_LOCK}"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error);
@@ -388,7 +400,7 @@ impl Hearth {
         let access = if writable { "rw" } else { "ro" };
         let options = format!("{access},nosuid,nodev,noexec,umask=0077");
         Cmd::new("mounting HEARTH", "mount").args(["-t", "vfat", "-o", &options, &dev.path(), HEARTH_DIR]).run()?;
-        Ok(Self { dev, mounted: true, _alone: lock })
+        Ok(Self { dev: dev.clone(), mounted: true, _alone: lock })
     }
 
     fn file(name: &str) -> PathBuf {

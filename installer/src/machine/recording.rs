@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::table::Table;
 use super::{Account, Dev, Machine, Place, Refresh};
 use crate::answers::FileSystem;
 use crate::facts::{Content, Facts};
-use crate::layout::Part;
 use crate::render::File;
 use crate::units::Bytes;
 
@@ -97,8 +97,16 @@ impl<M: Machine> Machine for Recording<'_, M> {
         self.real.random_id()
     }
 
-    fn hearth_file(&self, disk: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        self.hearth.get(name).cloned().map_or_else(|| self.real.hearth_file(disk, name), Ok)
+    fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
+        self.hearth.get(name).cloned().map_or_else(|| self.real.hearth_file(hearth, name), Ok)
+    }
+
+    fn answer_file(&self, hearth: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
+        self.real.answer_file(hearth)
+    }
+
+    fn credential(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.real.credential(name)
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -211,13 +219,13 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn put_hearth_file(&mut self, disk: &str, name: &str, bytes: &[u8]) -> Result<()> {
-        self.note(format!("write {name} to HEARTH ({})", Dev::part(disk, Part::Hearth.number()).path()));
+    fn put_hearth_file(&mut self, hearth: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
+        self.note(format!("write {name} to HEARTH ({})", hearth.path()));
         self.hearth.insert(name.to_owned(), Some(bytes.to_vec()));
         Ok(())
     }
 
-    fn remove_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+    fn remove_hearth_file(&mut self, _: &Dev, name: &str) -> Result<()> {
         self.note(format!("remove {name} from HEARTH"));
         self.hearth.insert(name.to_owned(), None);
         Ok(())
@@ -228,7 +236,7 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn scrub_hearth_file(&mut self, _: &str, name: &str) -> Result<()> {
+    fn scrub_hearth_file(&mut self, _: &Dev, name: &str) -> Result<()> {
         self.note(format!("overwrite {name} on HEARTH, and remove it"));
         self.hearth.insert(name.to_owned(), None);
         Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use super::text::{WIDTH, count, cut, wrap};
 use crate::answers::{self, Problems};
 use crate::facts::{Facts, Mode};
-use crate::machine::on_hearth;
+use crate::machine::{Dev, on_hearth};
 
 /// What is known of the answer file on HEARTH.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn said(text: &str) -> Vec<String> {
 }
 
 fn look(disk: &str) -> Result<AnswerFile> {
-    on_hearth(disk, |dir| {
+    on_hearth(&Dev::hearth(disk), |dir| {
         let Some(path) = answers::find(dir)? else { return Ok(AnswerFile::Absent) };
         let name = answers::name_of(&path);
         let bytes = answers::bytes(&path).with_context(|| format!("looking at {name}"))?;
