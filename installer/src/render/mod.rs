@@ -5,6 +5,11 @@
 //! Values reach files by typed serialisation, or in line formats by writers for values whose
 //! types have no character that means something there. Nothing is put into a text template.
 
+pub mod network;
+
+#[cfg(test)]
+mod golden;
+
 use std::fmt;
 
 use zeroize::Zeroizing;

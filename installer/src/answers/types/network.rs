@@ -24,6 +24,24 @@ text! {
     Country(String), "a country", "^[A-Z]{2}$", country;
 }
 
+impl StaticAddress {
+    /// The address, and the network around it.
+    pub fn net(&self) -> IpNet {
+        self.0
+    }
+}
+
+impl WifiPassphrase {
+    /// Whether it is the key itself, of 64 hexadecimal digits.
+    pub fn is_raw_key(&self) -> bool {
+        is_raw_key(&self.0)
+    }
+}
+
+fn is_raw_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// The rules of an address without a network.
 pub(super) const IP_RULES: Text =
     Text { what: "an IP address", pattern: Some("^[0-9A-Fa-f.:]+$"), made_by: None, secret: false };
@@ -99,9 +117,8 @@ fn ssid(text: &str) -> Result<String, String> {
 }
 
 fn wifi_passphrase(text: &str) -> Result<String, String> {
-    let raw_key = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     let phrase = (8..=63).contains(&text.len()) && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-    if raw_key || phrase {
+    if is_raw_key(text) || phrase {
         return Ok(text.to_owned());
     }
     Err("it must have 8 to 63 plain characters (or be a key of 64 hexadecimal digits)".to_owned())
