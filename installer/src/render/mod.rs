@@ -5,6 +5,7 @@
 //! Values reach files by typed serialisation, or in line formats by writers for values whose
 //! types have no character that means something there. Nothing is put into a text template.
 
+pub mod admin;
 pub mod network;
 
 #[cfg(test)]
