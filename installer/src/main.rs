@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::Console;
 use hearth::page::text::print;
-use hearth::{adopt, answers, bootchain, facts, page, run};
+use hearth::{adopt, answers, bootchain, facts, page, run, setup};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Head(HeadArgs),
     /// Run from this disk: grow the system, make data, start normally from then on.
     AdoptDisk(AdoptArgs),
+    /// Set the machine up as an answer file asks.
+    Setup(SetupArgs),
     /// Check answer files (hearth.toml), and help to write them.
     #[command(subcommand)]
     Answers(answers::command::Command),
@@ -90,6 +92,17 @@ struct AdoptArgs {
     unattended: bool,
 }
 
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SetupArgs {
+    /// In setup mode: look for an answer file (hearth.toml), and follow it.
+    #[arg(long)]
+    unattended: bool,
+    /// Carry on with an approved setup on the disk it was approved for.
+    #[arg(long)]
+    resume: bool,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::set_verbose(cli.verbose);
@@ -110,6 +123,8 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),
+        Command::Setup(args) if args.unattended => setup::unattended(),
+        Command::Setup(_) => setup::resume(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! the tests (`cargo build`), and need the image named by `HEARTH_TEST_IMAGE`.
 
 pub mod agent;
+pub mod answered;
 pub mod appliance;
 pub mod archive;
 pub mod cleanup;

@@ -17,6 +17,7 @@ use crate::facts::{Disk, Facts};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part};
 use crate::machine::table::{Entry, Table};
 use crate::machine::{Dev, Machine, Place};
+use crate::setup::take::{self, Taken};
 use crate::units::Bytes;
 
 /// Who says it.
@@ -45,6 +46,8 @@ struct Job {
     esp_in_use: bool,
     /// Whether an earlier start got as far as the new table.
     begun: bool,
+    /// What else was approved for this machine.
+    setup: Option<Taken>,
 }
 
 impl Job {
@@ -79,7 +82,8 @@ pub fn resume(machine: &mut impl Machine) -> Result<()> {
         Ok(approved) => approved,
         Err(error) => return Err(give_up_plan(machine, disk, error)),
     };
-    let job = job(machine, &facts, disk, approved)?;
+    let setup = take::look(machine, &Dev::hearth(&disk.name)).context("nothing was changed")?;
+    let job = job(machine, &facts, disk, approved, setup)?;
     run(machine, &job)?;
     forget_plan(machine, disk, true)
 }
@@ -120,7 +124,7 @@ fn give_up_plan(machine: &mut impl Machine, disk: &Disk, error: anyhow::Error) -
 }
 
 /// Checks that this is the disk the plan was approved for, in a state the plan knows.
-fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -> Result<Job> {
+fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved, setup: Option<Taken>) -> Result<Job> {
     let plan = approved.plan;
     let was = &plan.disk;
     if !was.is(disk) {
@@ -147,7 +151,7 @@ fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -
     }
     let esp = disk.partitions.iter().find(|part| part.number == Some(Part::Esp.number()));
     let esp_in_use = esp.is_some_and(|part| !part.mountpoints.is_empty());
-    Ok(Job { disk: disk.name.clone(), size: disk.size, esp_in_use, begun: table == plan.table, plan })
+    Ok(Job { disk: disk.name.clone(), size: disk.size, esp_in_use, begun: table == plan.table, plan, setup })
 }
 
 fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {
@@ -317,6 +321,9 @@ fn mount_all(machine: &mut impl Machine, job: &Job) -> Result<Did> {
 }
 
 fn finish(machine: &mut impl Machine, job: &Job) -> Result<()> {
+    if let Some(setup) = &job.setup {
+        take::take(machine, setup).context("taking the approved setup over")?;
+    }
     // Twice: GRUB must find everything else in its place before it finds the marker.
     machine.settle("/")?;
     machine.write_file(ADOPTED, &storage::marker(job.plan.install, &job.plan.digest().to_string()))?;

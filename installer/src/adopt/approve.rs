@@ -15,6 +15,8 @@ pub enum By {
     Console,
     /// The credential `hearth.adopt`.
     Credential,
+    /// An answer file.
+    AnswerFile,
 }
 
 /// An approved plan, as it lies on HEARTH.

@@ -23,12 +23,13 @@ use crate::approval::Token;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE};
-use crate::machine::real::{self, Real};
+use crate::machine::real::{self, Real, say_failure};
 use crate::machine::recording::Recording;
 use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::page::{DataState, Input, Situation, Talk};
-use approve::{Approved, By};
+use approve::Approved;
+pub(crate) use approve::By;
 
 /// What went wrong while the plan was carried out, for the page.
 const FAILED: &str = "/run/hearth/adopt-failed";
@@ -146,7 +147,7 @@ fn token_of(plan: &AdoptPlan) -> Token {
 }
 
 /// Leaves the approved plan on HEARTH and starts the machine again.
-fn hand_over(machine: &mut impl Machine, disk: &Disk, plan: AdoptPlan, by: By) -> Result<()> {
+pub(crate) fn hand_over(machine: &mut impl Machine, disk: &Disk, plan: AdoptPlan, by: By) -> Result<()> {
     let bytes = Approved::new(plan, by).to_bytes()?;
     machine
         .put_hearth_file(&Dev::hearth(&disk.name), PLAN_FILE, &bytes)
@@ -203,15 +204,6 @@ pub fn resume() -> Result<()> {
         let _ = crate::durable::write(Path::new(FAILED), causes.join(": ").as_bytes());
     }
     done
-}
-
-fn say_failure(machine: &mut impl Machine, what: &str, error: &anyhow::Error) {
-    machine.say(&format!("{what}:"));
-    for cause in error.chain() {
-        for line in cause.to_string().lines().flat_map(|line| wrap("  ", line)) {
-            machine.say(&line);
-        }
-    }
 }
 
 /// Tells the plan and every effect it would have, and has none of them.

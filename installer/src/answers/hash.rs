@@ -36,13 +36,8 @@ pub fn hash(password: &str, whom: For) -> Result<String> {
     if let Some(why) = weakness(password) {
         return Err(anyhow!("this password is refused: {why}")).kind(Exit::Input);
     }
-    let failed = |error: argon2::password_hash::Error| anyhow!("hashing the password: {error}");
     match whom {
-        // What Debian 13's own `passwd` makes.
-        For::Console => {
-            let hash = Yescrypt::default().hash_password(password.as_bytes()).map_err(failed)?;
-            Ok(hash.to_string())
-        }
+        For::Console => console_hash(password),
         // What Authelia makes unless told otherwise.
         For::Portal => {
             let params = Params::new(PORTAL_MEMORY, PORTAL_PASSES, PORTAL_LANES, None)
@@ -51,6 +46,15 @@ pub fn hash(password: &str, whom: For) -> Result<String> {
             Ok(hasher.hash_password(password.as_bytes()).map_err(failed)?.to_string())
         }
     }
+}
+
+fn failed(error: argon2::password_hash::Error) -> anyhow::Error {
+    anyhow!("hashing the password: {error}")
+}
+
+/// The hash of a console password, as Debian 13's own `passwd` makes it.
+pub fn console_hash(password: &str) -> Result<String> {
+    Ok(Yescrypt::default().hash_password(password.as_bytes()).map_err(failed)?.to_string())
 }
 
 /// Why a password is too easy to guess, if it is.

@@ -65,7 +65,8 @@ fn last_write(file: &File, start: Bytes) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(u64::from(seconds)))
 }
 
-fn day(time: SystemTime) -> String {
+/// The day of `time`, in UTC, as YYYY-MM-DD.
+pub fn day(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.split('T').next().unwrap_or_default().to_owned()
 }

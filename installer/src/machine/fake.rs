@@ -328,6 +328,10 @@ impl Machine for Fake {
         Ok(Uuid::from_u128(0xd1ce))
     }
 
+    fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(Zeroizing::new((0..count).map(|i| u8::try_from(i * 37 % 251).unwrap()).collect()))
+    }
+
     fn hearth_file(&self, _: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.now.hearth.get(name).cloned())
     }

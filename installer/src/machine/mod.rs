@@ -129,6 +129,9 @@ pub trait Machine {
     /// An id nobody else has.
     fn random_id(&self) -> Result<Uuid>;
 
+    /// So many random bytes, fit for secrets.
+    fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>>;
+
     /// A file in the top folder of a HEARTH partition.
     fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>>;
 

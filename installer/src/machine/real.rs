@@ -17,6 +17,7 @@ use crate::answers::{self, FileSystem};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
+use crate::page::text::wrap;
 use crate::render;
 use crate::run::Cmd;
 use crate::units::Bytes;
@@ -67,6 +68,12 @@ impl Machine for Real {
 
     fn random_id(&self) -> Result<Uuid> {
         crate::layout::drawn_id()
+    }
+
+    fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>> {
+        let mut bytes = Zeroizing::new(vec![0; count]);
+        getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("drawing a secret: {error}"))?;
+        Ok(bytes)
     }
 
     fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
@@ -420,6 +427,16 @@ impl Drop for Hearth {
         if self.mounted {
             // The first error is the one to tell; /run is gone at the next start anyway.
             let _ = Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR).run();
+        }
+    }
+}
+
+/// Tells on every console what failed, and why.
+pub(crate) fn say_failure(machine: &mut impl Machine, what: &str, error: &anyhow::Error) {
+    machine.say(&format!("{what}:"));
+    for cause in error.chain() {
+        for line in cause.to_string().lines().flat_map(|line| wrap("  ", line)) {
+            machine.say(&line);
         }
     }
 }

@@ -97,6 +97,10 @@ impl<M: Machine> Machine for Recording<'_, M> {
         self.real.random_id()
     }
 
+    fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>> {
+        self.real.draw(count)
+    }
+
     fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
         self.hearth.get(name).cloned().map_or_else(|| self.real.hearth_file(hearth, name), Ok)
     }

@@ -53,7 +53,8 @@ impl File {
         Self::new(path, 0o600, owner, bytes.into())
     }
 
-    fn new(path: impl Into<String>, mode: u32, owner: Owner, bytes: Vec<u8>) -> Self {
+    /// Any file.
+    pub fn new(path: impl Into<String>, mode: u32, owner: Owner, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), mode, owner, bytes: Zeroizing::new(bytes) }
     }
 }

@@ -26,10 +26,12 @@ pub struct Rendered {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A card that is not there.
-    #[error("no wired card has the address {mac} that [[network.wired]] names; there are {}. Correct `mac`.", list(.there))]
+    #[error("no wired card has the `{key}` {wanted} that [[network.wired]] names; there are {}. Correct it.", list(.there))]
     NoSuchCard {
-        /// The address in the answers.
-        mac: String,
+        /// What identifies it: `mac` or `path`.
+        key: &'static str,
+        /// Its value in the answers.
+        wanted: String,
         /// The wired cards that are there.
         there: Vec<String>,
     },
@@ -76,15 +78,19 @@ pub fn render(network: &Network, nics: &[Nic]) -> Result<Rendered, Vec<Refusal>>
     if refusals.is_empty() { Ok(rendered) } else { Err(refusals) }
 }
 
-/// What a card's place is called only udev knows; its address is in the facts.
+/// Neither by its address nor by its place is the card there.
 fn missing(card: &WiredCard, nics: &[Nic]) -> Option<Refusal> {
-    let mac = card.mac.as_ref()?.to_string();
+    let (key, wanted) = match (&card.mac, &card.path) {
+        (Some(mac), _) => ("mac", mac.to_string()),
+        (None, path) => ("path", path.as_ref()?.to_string()),
+    };
     let wired = nics.iter().filter(|nic| !nic.wireless);
-    if wired.clone().any(|nic| nic.mac.as_deref() == Some(&mac)) {
+    let told = |nic: &Nic| if key == "mac" { nic.mac.clone() } else { nic.path.clone() };
+    if wired.clone().any(|nic| told(nic).as_deref() == Some(&wanted)) {
         return None;
     }
-    let there = wired.filter_map(|nic| Some(format!("{} ({})", nic.mac.as_ref()?, nic.name))).collect();
-    Some(Refusal::NoSuchCard { mac, there })
+    let there = wired.filter_map(|nic| Some(format!("{} ({})", told(nic)?, nic.name))).collect();
+    Some(Refusal::NoSuchCard { key, wanted, there })
 }
 
 /// The settings of a card with an address of its own.
@@ -197,7 +203,15 @@ mod tests {
     use crate::render::golden;
 
     fn nic(name: &str, mac: &str, wireless: bool) -> Nic {
-        Nic { name: name.into(), mac: Some(mac.into()), driver: None, wireless, link: None, addresses: Vec::new() }
+        Nic {
+            name: name.into(),
+            mac: Some(mac.into()),
+            driver: None,
+            path: None,
+            wireless,
+            link: None,
+            addresses: Vec::new(),
+        }
     }
 
     fn network(text: &str) -> Network {
@@ -211,7 +225,10 @@ mod tests {
     #[test]
     fn addresses_of_their_own() {
         let network = golden::answers("05-static-address").network.unwrap();
-        let rendered = render(&network, &zoo::facts("mini-pc").nics).unwrap();
+        let mut nics = zoo::facts("mini-pc").nics;
+        assert!(codes(&network, &nics).contains(&"no-such-card"), "a card that is named by its place is not there");
+        nics.push(Nic { path: Some("pci-0000:02:00.0".into()), ..nic("enp2s0", "18:c0:4d:11:22:44", false) });
+        let rendered = render(&network, &nics).unwrap();
         golden::check("network-static", &rendered.files);
         assert_eq!(rendered.units, [""; 0]);
     }

@@ -1,7 +1,131 @@
 //! Setting a machine up: facts and answers become a plan, the plan is approved, and what
 //! was approved is carried out, however often the power goes in between.
+//!
+//! In setup mode [`unattended`] finds an answer file, plans, and hands over: the approved
+//! plan and the answers lie on HEARTH of the disk that Hearth will run from. That disk is
+//! then started for good. Adoption prepares it and takes both over ([`take`]), and
+//! [`resume`] carries out the rest, at every start until the machine is sealed.
 
-mod network;
+mod apply;
+mod approved;
+mod disks;
+mod journal;
+mod mounts;
 pub mod plan;
 pub mod refusal;
 pub mod roles;
+pub mod source;
+mod steps;
+pub(crate) mod take;
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::adopt::{self, survey};
+use crate::answers::FILE_NAME;
+use crate::exit::{Exit, Kind as _};
+use crate::facts::{Facts, Mode};
+use crate::flash::installed;
+use crate::machine::real::{Real, say_failure};
+use crate::machine::{Dev, Machine};
+use crate::page::text::wrap;
+use approved::{Approved, By, SETUP_FILE};
+use plan::{Planned, Route, Surveys};
+use source::Found;
+
+/// What the owner of the answer file reads, beside it.
+pub const REPORT: &str = "hearth-report.txt";
+
+/// Looks for an answer file in setup mode and follows it. None is no failure: then people are
+/// asked. A refusal is told on every console and beside the answer file.
+pub fn unattended() -> Result<()> {
+    let mut machine = Real;
+    if machine.exists(take::SEALED) {
+        return Ok(());
+    }
+    let facts = machine.facts()?;
+    let found = match source::find(&machine, &facts) {
+        Ok(None) => return Ok(()),
+        Ok(Some(found)) => found,
+        Err(error) => {
+            say_failure(&mut machine, "Hearth: the answer file was not followed", &error);
+            return Err(error);
+        }
+    };
+    let done = follow(&mut machine, &facts, &found);
+    if let Err(error) = &done {
+        say_failure(&mut machine, "Hearth: the answer file was not followed. No disk was changed", error);
+        report_failure(&mut machine, &found, error);
+    }
+    done
+}
+
+/// Plans for what was found, and hands over.
+fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<()> {
+    machine.say(&format!("Hearth: {} was found. Looking at the disks ...", found.place()));
+    let answers = found.read()?;
+    let surveys = surveys(machine, facts)?;
+    let planned = plan::plan(facts, &answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals)));
+    let planned = planned.kind(Exit::Refused)?;
+    match planned.plan.system.route {
+        Route::Stay => stay(machine, facts, found, planned),
+        Route::Write => Err(anyhow!("writing another disk is not possible yet")).kind(Exit::Refused),
+    }
+}
+
+/// What has to be read from the disks themselves.
+fn surveys(machine: &impl Machine, facts: &Facts) -> Result<Surveys> {
+    let boot = facts.boot_disk().map(|disk| survey::survey(machine, disk)).transpose()?;
+    let others = facts.disks.iter().filter(|disk| !disk.boot_medium);
+    let installed = others.filter_map(|disk| Some((disk.name.clone(), installed::find(disk)?))).collect();
+    Ok(Surveys { boot, installed })
+}
+
+/// Leaves everything on this disk's HEARTH, what GRUB looks at last, and starts again.
+fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Planned) -> Result<()> {
+    let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
+    let hearth = Dev::hearth(&disk.name);
+    let adopt = planned.adopt.context("a plan for this disk without the way to adopt it")?;
+    for line in wrap("Hearth: ", &format!("the plan is approved by {}. Restarting to carry it out.", found.place())) {
+        machine.say(&line);
+    }
+    let approved = Approved::new(planned.plan, &found.bytes, By::AnswerFile);
+    if found.on.as_ref() != Some(&hearth) {
+        machine.put_hearth_file(&hearth, FILE_NAME, &found.bytes).context("writing the answers to HEARTH")?;
+    }
+    machine
+        .put_hearth_file(&hearth, SETUP_FILE, &approved.to_bytes()?)
+        .context("writing the approved plan to HEARTH")?;
+    adopt::hand_over(machine, disk, adopt, adopt::By::AnswerFile)
+}
+
+/// Writes down beside the answer file why it was not followed. Where that cannot be done the
+/// consoles have been told.
+fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Error) {
+    let Some(dev) = &found.on else { return };
+    let mut text = format!("Hearth did not follow {}.\r\n\r\n", found.name);
+    for cause in error.chain() {
+        for line in cause.to_string().lines() {
+            text.push_str(&format!("{line}\r\n"));
+        }
+    }
+    text.push_str("\r\nNo disk was changed. Correct the file, and start the machine again.\r\n");
+    if let Err(failed) = machine.put_hearth_file(dev, REPORT, text.as_bytes()) {
+        say_failure(machine, &format!("Hearth: {REPORT} could not be written"), &failed);
+    }
+}
+
+/// Carries on with an approved setup on the disk that was prepared for it.
+pub fn resume() -> Result<()> {
+    let mut machine = Real;
+    if machine.facts().is_ok_and(|facts| facts.mode == Some(Mode::Setup)) {
+        return Err(anyhow!("a setup is carried out on the disk it was approved for, not in setup mode"))
+            .kind(Exit::Refused);
+    }
+    let done = apply::resume(&mut machine, &installed::day(SystemTime::now()));
+    if let Err(error) = &done {
+        say_failure(&mut machine, "Hearth: setting up stopped. The next start goes on where it stopped", error);
+    }
+    done
+}

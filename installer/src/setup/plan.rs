@@ -17,6 +17,7 @@ use crate::facts::{Disk, Facts, Mode};
 use crate::flash::installed::Installed;
 use crate::flash::{Need, judge, target};
 use crate::page::contents;
+use crate::render;
 use crate::selector::Selector;
 
 /// The version of the [`SetupPlan`] document.
@@ -96,7 +97,8 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let named = named(facts, answers, &mut against);
     against.extend(not_twice(&named));
     against.extend(erasing(facts, answers, surveys, &named));
-    against.extend(super::network::against(facts, answers));
+    let network = answers.network.as_ref().map(|network| render::network::render(network, &facts.nics));
+    against.extend(network.and_then(Result::err).unwrap_or_default().into_iter().map(Refusal::Network));
     against.extend(not_yet(answers));
     let system = match &answers.system.disk {
         DiskChoice::This(_) => stay(facts, surveys, &mut against),

@@ -1,6 +1,7 @@
 //! Every reason not to set a machine up as the answers ask. All that apply are told at
 //! once, each with a code that scripts can rely on.
 
+use crate::render::network;
 use crate::units::Bytes;
 use crate::{adopt, flash};
 
@@ -89,19 +90,9 @@ pub enum Refusal {
         /// The smallest that is enough.
         need: Bytes,
     },
-    /// A network card that is not there.
-    #[error("`{key}`: no network card has the {what}. These are there: {cards}.")]
-    NoSuchCard {
-        /// Where the answers name it.
-        key: String,
-        /// What identifies it.
-        what: String,
-        /// Those that are there.
-        cards: String,
-    },
-    /// Wi-Fi without a radio.
-    #[error("`network.wifi`: this machine has no Wi-Fi card that Linux knows. Remove the section, or add a card.")]
-    NoRadio,
+    /// The network cannot be what it should be.
+    #[error(transparent)]
+    Network(network::Refusal),
     /// What this version cannot do.
     #[error("`{key}`: {why}")]
     NotYet {
@@ -125,8 +116,7 @@ impl Refusal {
             Self::HearthInstalled { .. } => "hearth-installed",
             Self::CannotAdopt { .. } => "cannot-adopt",
             Self::TooSmall { .. } => "too-small",
-            Self::NoSuchCard { .. } => "no-such-card",
-            Self::NoRadio => "no-radio",
+            Self::Network(why) => why.code(),
             Self::NotYet { .. } => "not-yet",
         }
     }

@@ -108,7 +108,7 @@ pub(super) fn plan(answers: &Answers, named: &[Named<'_>], install: Uuid, agains
         roles.sort_unstable();
         let what = match (answer.prepare, disks.get(key.as_str())) {
             (Prepare::Directory, _) => Some(What::Directory),
-            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, against),
+            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, roles.len(), against),
             (Prepare::Erase, Some(disk)) => {
                 erase(&key, disk, &roles, answer.file_system.unwrap_or(FileSystem::Ext4), install, against)
             }
@@ -126,7 +126,7 @@ pub(super) fn plan(answers: &Answers, named: &[Named<'_>], install: Uuid, agains
     out
 }
 
-fn adopt(key: &str, disk: &Disk, against: &mut Vec<Refusal>) -> Option<What> {
+fn adopt(key: &str, disk: &Disk, roles: usize, against: &mut Vec<Refusal>) -> Option<What> {
     let refuse = |why: String| Refusal::CannotAdopt { key: key.to_owned(), disk: disk.path.clone(), why };
     if disk.boot_medium {
         against.push(refuse("Hearth was started from it".to_owned()));
@@ -155,6 +155,13 @@ fn adopt(key: &str, disk: &Disk, against: &mut Vec<Refusal>) -> Option<What> {
             return None;
         }
     };
+    if only.1 && roles > 1 {
+        against.push(refuse(format!(
+            "its {} is only read, so no folder for each of several roles can be made on it",
+            only.0.kind
+        )));
+        return None;
+    }
     let Some(id) = only.0.id.clone() else {
         against.push(refuse(format!("its {} has no id to find it by", only.0.kind)));
         return None;
@@ -176,12 +183,9 @@ fn erase(
     install: Uuid,
     against: &mut Vec<Refusal>,
 ) -> Option<What> {
-    let before = against.len();
     if disk.size < LEAST {
         let key = key.to_owned();
         against.push(Refusal::TooSmall { key, disk: disk.path.clone(), size: disk.size, need: LEAST });
-    }
-    if against.len() > before {
         return None;
     }
     let label = label(roles);

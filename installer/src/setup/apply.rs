@@ -1,0 +1,126 @@
+//! Carries out an approved setup on the disk that was prepared for it. Every step looks
+//! first and does only what is missing; after a power cut they run again from the top.
+//! When all are through, the machine is sealed.
+
+use anyhow::{Context as _, Result};
+
+use super::approved::SETUP_FILE;
+use super::journal::{Event, Journal};
+use super::plan::SetupPlan;
+use super::take::{ANSWERS, SEALED, pending};
+use super::{disks, steps};
+use crate::answers::{self, Answers};
+use crate::exit::{Exit, Kind as _};
+use crate::machine::{Dev, Machine};
+use crate::render::{File, Owner};
+
+/// Who says it.
+const VOICE: &str = "Hearth";
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Did {
+    /// There was nothing to do.
+    Nothing,
+    /// It was missing, and was done now.
+    Work,
+}
+
+impl From<bool> for Did {
+    fn from(work: bool) -> Self {
+        if work { Self::Work } else { Self::Nothing }
+    }
+}
+
+/// What every step needs to know.
+pub struct Job {
+    /// What was approved.
+    pub plan: SetupPlan,
+    /// The answers, secrets and all.
+    pub answers: Answers,
+    /// The same, as they were written.
+    pub text: zeroize::Zeroizing<String>,
+    /// HEARTH of the disk that this machine runs from.
+    pub hearth: Dev,
+    /// The day, as YYYY-MM-DD.
+    pub today: String,
+}
+
+/// A step: its word in the journal, what people read, and how it is done.
+pub struct Step<M> {
+    word: &'static str,
+    what: &'static str,
+    run: fn(&mut M, &Job, &mut Journal) -> Result<Did>,
+}
+
+fn all<M: Machine>() -> Vec<Step<M>> {
+    vec![
+        Step { word: "scrub", what: "taking the answer file off HEARTH", run: steps::scrub },
+        Step { word: "disks", what: "preparing the disks for media, downloads and backups", run: disks::format },
+        Step { word: "mounts", what: "mounting them", run: disks::mount },
+        Step { word: "admin", what: "making the account", run: steps::admin },
+    ]
+}
+
+/// Carries on with the setup that is not finished; nothing to do is fine.
+pub fn resume(machine: &mut impl Machine, today: &str) -> Result<()> {
+    let Some((approved, bytes)) = pending(machine)? else { return Ok(()) };
+    let facts = machine.facts()?;
+    let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
+    let answers = answers::read_bytes(&bytes, ANSWERS)
+        .map_err(|problems| anyhow::anyhow!("the answers that were taken over are damaged:\n{problems}"))
+        .kind(Exit::Mismatch)?;
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    let job = Job { plan: approved.plan, answers, text, hearth: Dev::hearth(&disk.name), today: today.to_owned() };
+    run(machine, &job)
+}
+
+fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
+    let mut journal = Journal::read(machine, job.plan.digest())?;
+    let steps = all::<M>();
+    let count = steps.len() + 1;
+    machine.say(&if journal.is_resumed() {
+        format!("{VOICE}: setting up was interrupted. Going on where it stopped.")
+    } else {
+        format!("{VOICE}: setting up this machine as {} asks.", answers::FILE_NAME)
+    });
+    for (i, step) in steps.iter().enumerate() {
+        machine.say(&format!("{VOICE}: {}/{count} {} ...", i + 1, step.what));
+        journal.note(machine, step.word, Event::Begin, None)?;
+        match (step.run)(machine, job, &mut journal) {
+            Ok(_) => journal.note(machine, step.word, Event::Done, None)?,
+            Err(error) => {
+                // The cause counts; that it could not be written down as well is no news.
+                let _ = journal.note(machine, step.word, Event::Failed, Some(format!("{error:#}")));
+                return Err(error.context(format!("step {} of {count}, {}", i + 1, step.what)));
+            }
+        }
+    }
+    machine.say(&format!("{VOICE}: {count}/{count} sealing ..."));
+    seal(machine, job).context("sealing")
+}
+
+/// The end: the answers with their secrets go, and answer files are not looked at any more.
+fn seal(machine: &mut impl Machine, job: &Job) -> Result<()> {
+    machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
+    machine.remove_file(ANSWERS)?;
+    machine.say(&format!("{VOICE}: this machine is set up."));
+    Ok(())
+}
+
+/// Puts files in place; true if any was not there as it should be.
+pub fn changed(machine: &mut impl Machine, files: &[File]) -> Result<bool> {
+    let mut changed = false;
+    for file in files {
+        if !machine.has_file(file)? {
+            machine.put_file(file)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// Whether a file of the approved setup still lies on HEARTH.
+pub fn on_hearth(machine: &impl Machine, hearth: &Dev) -> Result<bool> {
+    Ok(machine.hearth_file(hearth, SETUP_FILE)?.is_some() || machine.answer_file(hearth)?.is_some())
+}

@@ -1,0 +1,185 @@
+//! Where role disks are seen, and the systemd units that mount them. A disk that is absent
+//! holds nothing up: its units fail alone, and the guarded folder below stays empty.
+
+use super::roles::{RoleDisk, What, word};
+use crate::adopt::storage::{UNIT_DIR, Unit, unit_name};
+use crate::answers::{FileSystem, Role};
+use crate::layout::DATA_DIR;
+
+/// How long a start waits for a role's disk: spinning ones need some seconds each.
+const PATIENCE: &str = "60s";
+
+/// Where disks are mounted that several roles share.
+const SHARED: &str = "/var/lib/hearth/disks";
+
+/// A role disk on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its units, in the order they start.
+    pub units: Vec<Unit>,
+    /// The folders below which it is seen: guarded while nothing is mounted there.
+    pub guarded: Vec<String>,
+    /// Folders that must be there before the units start, which are on root or `data`.
+    pub before: Vec<String>,
+    /// The disk's own mount point and unit, if folders on it are needed for its roles.
+    pub on_disk: Option<(String, String, Vec<String>)>,
+}
+
+/// Where `role` is seen.
+pub fn place(role: Role) -> String {
+    format!("/mnt/{}", word(role))
+}
+
+/// What is needed to see `disk`.
+pub fn seen(disk: &RoleDisk) -> Seen {
+    let places: Vec<String> = disk.roles.iter().map(|role| place(*role)).collect();
+    let mut out = Seen { units: Vec::new(), guarded: places.clone(), before: Vec::new(), on_disk: None };
+    let (id, kind, read_only) = match &disk.what {
+        What::Directory => {
+            for role in &disk.roles {
+                let source = format!("{DATA_DIR}/{}", word(*role));
+                out.units.push(bind(*role, &source, DATA_DIR));
+                out.before.push(source);
+            }
+            return out;
+        }
+        What::Adopt { id, file_system, read_only, .. } => (id.clone(), driver(file_system), *read_only),
+        What::Erase { id, file_system, .. } => (id.to_string(), made(*file_system), false),
+    };
+    if let [role] = disk.roles.as_slice() {
+        out.units.extend(whole(&id, kind, read_only, &place(*role), word(*role)));
+        return out;
+    }
+    // One mount below, so that a file can move from one role to another by a hard link.
+    let words: Vec<&str> = disk.roles.iter().map(|role| word(*role)).collect();
+    let at = format!("{SHARED}/{}", words.join("-"));
+    out.units.extend(whole(&id, kind, read_only, &at, &words.join(" and ")));
+    let folders = words.iter().map(|word| format!("{at}/{word}")).collect();
+    out.on_disk = Some((at.clone(), unit_name(&at, "mount"), folders));
+    for role in &disk.roles {
+        out.units.push(bind(*role, &format!("{at}/{}", word(*role)), &at));
+    }
+    out.guarded.push(at);
+    out
+}
+
+fn made(kind: FileSystem) -> &'static str {
+    match kind {
+        FileSystem::Ext4 => "ext4",
+        FileSystem::Xfs => "xfs",
+        FileSystem::Btrfs => "btrfs",
+    }
+}
+
+/// The kernel's driver for a file system that libblkid names `kind`.
+fn driver(kind: &str) -> &'static str {
+    match kind {
+        "ext4" => "ext4",
+        "xfs" => "xfs",
+        "btrfs" => "btrfs",
+        "exfat" => "exfat",
+        _ => "ntfs3",
+    }
+}
+
+/// The units for the file system `id` at `at`: its mount, and how long it is waited for.
+fn whole(id: &str, kind: &str, read_only: bool, at: &str, what: &str) -> Vec<Unit> {
+    let node = format!("/dev/disk/by-uuid/{id}");
+    let access = if read_only { ",ro" } else { "" };
+    let check = if kind == "ext4" {
+        let name = unit_name(&node, "service");
+        format!("Requires=systemd-fsck@{name}\nAfter=systemd-fsck@{name}\n")
+    } else {
+        String::new()
+    };
+    let mount =
+        format!("What={node}\nWhere={at}\nType={kind}\nOptions=noatime,nosuid,nodev{access}\nTimeoutSec={PATIENCE}\n");
+    let device = unit_name(&node, "device");
+    vec![
+        Unit { name: format!("{device}.d/50-hearth.conf"), text: format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n") },
+        Unit { name: unit_name(at, "mount"), text: unit(&format!("The disk for {what}"), &check, &mount) },
+    ]
+}
+
+fn bind(role: Role, source: &str, from: &str) -> Unit {
+    let at = place(role);
+    // BindsTo: a folder of a disk that goes away must not be seen as an empty one.
+    let needs = if from == DATA_DIR {
+        format!("RequiresMountsFor={from}\n")
+    } else {
+        let disk = unit_name(from, "mount");
+        format!("BindsTo={disk}\nAfter={disk}\n")
+    };
+    let mount = format!("What={source}\nWhere={at}\nType=none\nOptions=bind,nosuid,nodev\n");
+    Unit { name: unit_name(&at, "mount"), text: unit(&format!("The folder for {}", word(role)), &needs, &mount) }
+}
+
+/// Without the default dependencies: an absent disk must not hold local-fs.target, and with
+/// it the whole start, for as long as it is waited for.
+fn unit(what: &str, needs: &str, mount: &str) -> String {
+    format!(
+        "# Written by `hearth setup`.\n\n[Unit]\nDescription={what}\nDefaultDependencies=no\n\
+         ConditionKernelCommandLine=!hearth.mode=setup\nConditionKernelCommandLine=!hearth.mode=recovery\n\
+         {needs}After=local-fs-pre.target systemd-udevd.service\nConflicts=umount.target\nBefore=umount.target docker.service\n\n\
+         [Mount]\n{mount}\n[Install]\nWantedBy=multi-user.target\n"
+    )
+}
+
+/// Where a unit lies.
+pub fn path(unit: &Unit) -> String {
+    format!("{UNIT_DIR}/{}", unit.name)
+}
+
+/// Whether it is started by name: drop-ins are not.
+pub fn starts(unit: &Unit) -> bool {
+    !unit.name.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adopt::plan::Target;
+    use crate::digest::Digest;
+    use crate::units::{Bytes, SectorSize};
+
+    fn adopted(roles: &[Role], kind: &str, read_only: bool) -> RoleDisk {
+        let disk = Target {
+            name: "sda".to_owned(),
+            model: None,
+            serial: Some("S".to_owned()),
+            wwn: None,
+            size: Bytes::gib(1),
+            sector: SectorSize(512),
+        };
+        let (file_system, id) = (kind.to_owned(), "0a0b-1c".to_owned());
+        RoleDisk {
+            roles: roles.to_vec(),
+            what: What::Adopt { disk, state: Digest::of(""), file_system, id, read_only },
+        }
+    }
+
+    #[test]
+    fn one_role_has_the_whole_disk_and_several_have_folders_of_one_mount() {
+        let one = seen(&adopted(&[Role::Media], "ntfs", true));
+        assert_eq!(one.units.iter().filter(|unit| starts(unit)).count(), 1);
+        let mount = &one.units[1];
+        assert_eq!(mount.name, "mnt-media.mount");
+        assert!(mount.text.contains("Type=ntfs3\nOptions=noatime,nosuid,nodev,ro\n"), "{}", mount.text);
+        assert!(mount.text.contains("DefaultDependencies=no\n"), "an absent disk must not hold the start");
+        let two = seen(&adopted(&[Role::Media, Role::Downloads], "ext4", false));
+        let names: Vec<&str> = two.units.iter().map(|unit| unit.name.as_str()).collect();
+        let disk = "var-lib-hearth-disks-media\\x2ddownloads.mount";
+        assert_eq!(names[1..], [disk, "mnt-media.mount", "mnt-downloads.mount"]);
+        assert!(two.units[1].text.contains("Requires=systemd-fsck@dev-disk-by\\x2duuid-0a0b\\x2d1c.service\n"));
+        assert!(two.units[2].text.contains(&format!("BindsTo={disk}\n")));
+        assert_eq!(two.guarded, ["/mnt/media", "/mnt/downloads", "/var/lib/hearth/disks/media-downloads"]);
+        assert_eq!(two.on_disk.unwrap().2.len(), 2);
+    }
+
+    #[test]
+    fn a_role_without_a_disk_is_a_folder_on_data() {
+        let seen = seen(&RoleDisk { roles: vec![Role::Backups], what: What::Directory });
+        assert_eq!(seen.before, ["/var/lib/hearth/data/backups"]);
+        assert!(seen.units[0].text.contains("What=/var/lib/hearth/data/backups\nWhere=/mnt/backups\n"));
+    }
+}

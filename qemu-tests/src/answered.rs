@@ -1,0 +1,42 @@
+//! Answer files for the tests, and disks with something on them for the answers to name.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use hearth::run::Cmd;
+use hearth_image::tools::{ToolSet, Tools};
+
+use crate::lab::Lab;
+
+/// The admin's login name in every answer file here.
+pub const ADMIN: &str = "ada";
+
+/// The hash of the console password `open sesame please`.
+pub const HASH: &str = "$y$j9T$DgIB1ohLoKFIe/vG4CRpN0$EuYt8hSz8UBvYFcaSCH/MHoyGPDYoJ8AhgJFR7kVBy2";
+
+/// An answer file for the machine `name` that stays on its disk: the lines of `more` are
+/// part of the top level, `tables` follow.
+pub fn answers(name: &str, key: &str, more: &str, tables: &str) -> String {
+    format!(
+        "version = 1\nrecovery-kit = \"declined\"\n{more}\n[system]\ndisk = \"this\"\nhostname = \"{name}\"\n\n\
+         [admin]\nlogin = \"{ADMIN}\"\nssh-keys = [\"{key}\"]\npassword-hash = \"{HASH}\"\n\n{tables}"
+    )
+}
+
+/// A file with an ext4 of `mib` MiB called `label`, in which `marker` says who it belongs to.
+pub fn disk_with_data(lab: &Lab, label: &str, mib: u64, marker: &str) -> Result<PathBuf> {
+    let folder = lab.dir().join(format!("{label}-files"));
+    fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+    fs::write(folder.join("marker"), marker).context("writing the marker")?;
+    let path = lab.dir().join(format!("{label}.img"));
+    let tools = Tools::ensure(lab.cache(), ToolSet::Image, None)?;
+    let mke2fs = tools.sandbox()?.bind(lab.dir().path()).command("mke2fs");
+    Cmd::from_command("making a file system", mke2fs)
+        .args(["-q", "-t", "ext4", "-L", label, "-d"])
+        .arg(&folder)
+        .arg(&path)
+        .arg(format!("{mib}M"))
+        .run()?;
+    Ok(path)
+}

@@ -1,0 +1,58 @@
+//! First boot without a question: an answer file prepares the whole machine.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use hearth::units::Bytes;
+use hearth_qemu_tests::answered::{ADMIN, answers, disk_with_data};
+use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
+use hearth_qemu_tests::{Bus, Drive, scenario};
+
+const SHARE: Duration = Duration::from_secs(240);
+
+/// The last thing that setup says.
+const SET_UP: &str = "Hearth: this machine is set up.";
+
+#[test]
+fn an_answer_file_prepares_the_whole_machine() {
+    scenario("setup-this-disk", SHARE, |lab| {
+        let (key, public) = lab.ssh_key("admin")?;
+        let photos = disk_with_data(lab, "photos", 64, "the family's\n")?;
+        let text = answers(
+            "attic",
+            &public,
+            "erase = [\"ata-QEMU_HARDDISK_ROLE-B\"]\n",
+            "[[disks]]\nroles = [\"backups\"]\ndisk = { serial = \"ROLE-A\" }\nprepare = \"adopt\"\n\n\
+             [[disks]]\nroles = [\"media\", \"downloads\"]\ndisk = { serial = \"ROLE-B\" }\nprepare = \"erase\"\n",
+        );
+        let disk = image_on_disk(lab, Bytes::gib(16))?;
+        let start = |name| {
+            let own = Drive::served(&disk).serial(SERIAL).boots(0);
+            let vm = lab.vm(name).drive(own).credential("hearth.answers", text.as_str());
+            vm.drive(Drive::file(&photos).bus(Bus::Sata).serial("ROLE-A"))
+        };
+        let blank = Drive::empty(2 << 30).bus(Bus::Sata).serial("ROLE-B");
+        let vm = start("main").drive(blank).start()?;
+        lab.step("set up", || vm.wait_for_text(SET_UP, lab.patience(300)))?;
+        runs_from_disk(lab, &vm)?;
+        no_failed_units(lab, &vm)?;
+        let sh = |command: &str| vm.root_sh(command, lab.patience(30))?.ok();
+        lab.step("the roles", || {
+            ensure!(sh("cat /mnt/backups/marker")? == "the family's", "the adopted disk has lost its marker");
+            sh("findmnt -no SOURCE /mnt/backups && findmnt -no FSTYPE /mnt/media | grep -x ext4")?;
+            // Media and downloads share a disk, so a hard link between them is possible below their folders.
+            sh("cd /var/lib/hearth/disks/media-downloads && echo x >downloads/film && ln downloads/film media/film && cmp media/film /mnt/media/film")
+        })?;
+        lab.step("the admin", || {
+            let who = vm.ssh(ADMIN, &key, "id -nG; cat /etc/hostname", lab.patience(60))?.ok()?;
+            ensure!(who.contains("admins") && !who.contains("docker"), "{ADMIN} is in {who}");
+            Ok(())
+        })?;
+        lab.step("no answers left", || {
+            let hearth = sh("mkdir -p /run/h && mount -o ro -L HEARTH /run/h && ls /run/h; umount /run/h")?;
+            ensure!(!hearth.contains("hearth.toml") && !hearth.contains("hearth.setup"), "HEARTH holds {hearth}");
+            sh("test ! -e /etc/hearth/setup/answers.toml && test -e /var/lib/hearth/setup/sealed").map(drop)
+        })?;
+        Ok(())
+    });
+}
