@@ -6,6 +6,7 @@
 //! types have no character that means something there. Nothing is put into a text template.
 
 pub mod admin;
+pub mod identity;
 pub mod network;
 
 #[cfg(test)]
@@ -56,6 +57,21 @@ impl File {
     /// Any file.
     pub fn new(path: impl Into<String>, mode: u32, owner: Owner, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), mode, owner, bytes: Zeroizing::new(bytes) }
+    }
+}
+
+/// A symbolic link to make, in the place of whatever file or link is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it lies.
+    pub path: String,
+    /// Where it leads.
+    pub target: String,
+}
+
+impl Link {
+    fn new(path: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { path: path.into(), target: target.into() }
     }
 }
 
