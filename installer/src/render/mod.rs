@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod identity;
 pub mod network;
+pub mod present;
 
 #[cfg(test)]
 mod golden;
