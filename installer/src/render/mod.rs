@@ -6,6 +6,7 @@
 //! types have no character that means something there. Nothing is put into a text template.
 
 pub mod admin;
+pub mod authelia;
 pub mod identity;
 pub mod network;
 pub mod present;
@@ -16,6 +17,13 @@ mod golden;
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+use crate::answers::{Domain, Hostname};
+
+/// What the names of all services end with: the public name, or one that is never public.
+pub fn base_name(hostname: &Hostname, domain: Option<&Domain>) -> String {
+    domain.map_or_else(|| format!("{hostname}.home.arpa"), |domain| domain.name.to_string())
+}
 
 /// A file to write, in whole.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +50,10 @@ pub struct Owner {
 impl Owner {
     /// root.
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
+    /// Authelia in its container. No account of the machine has that number: people begin at 1000
+    /// and are few, the system ends at 999.
+    pub const AUTHELIA: Self = Self { uid: 2001, gid: 2001 };
 }
 
 impl File {
