@@ -1,7 +1,7 @@
 //! The portal: Authelia's configuration and the people it knows, for Authelia 4.39.
 //!
 //! What is not allowed by a rule is denied. No secret is in the configuration: Authelia reads
-//! each from a file that a variable of its environment names.
+//! each from a file that a variable of its environment names ([`super::secrets`]).
 
 mod cost;
 

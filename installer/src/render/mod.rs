@@ -10,6 +10,7 @@ pub mod authelia;
 pub mod identity;
 pub mod network;
 pub mod present;
+pub mod secrets;
 
 #[cfg(test)]
 mod golden;
