@@ -2,6 +2,8 @@
 //! done and what is durable, and starts again from the latter the way GRUB and the kernel do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use uuid::Uuid;
@@ -15,6 +17,7 @@ use crate::adopt::survey::survey;
 use crate::answers::{FILE_NAME, FileSystem};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
+use crate::render::authelia::Cost;
 use crate::render::{File, Owner};
 use crate::units::{Bytes, Sector, SectorSize};
 
@@ -87,6 +90,8 @@ pub(crate) struct Fake {
     pub(crate) said: Vec<String>,
     pub(crate) restarts: usize,
     pub(crate) refreshed: Vec<Refresh>,
+    /// Whether a router answers.
+    pub(crate) router: bool,
     pub(crate) effects: usize,
     /// The effect before which the power goes.
     pub(crate) cut: Option<(usize, Loss)>,
@@ -113,6 +118,7 @@ impl Fake {
             said: Vec::new(),
             restarts: 0,
             refreshed: Vec::new(),
+            router: true,
             effects: 0,
             cut: None,
         };
@@ -581,8 +587,20 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
-        let file = File { mode, ..File::public(format!("{path}/"), "") };
+    fn link_target(&self, path: &str) -> Result<Option<String>> {
+        Ok(self.now.files.get(path).cloned())
+    }
+
+    fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
+        Ok(self.router)
+    }
+
+    fn time_to_hash(&self, _: Cost) -> Result<Duration> {
+        Ok(Duration::from_millis(150))
+    }
+
+    fn ensure_dir(&mut self, path: &str, mode: u32, owner: Owner) -> Result<()> {
+        let file = File { mode, owner, ..File::public(format!("{path}/"), "") };
         if self.has_file(&file)? { Ok(()) } else { self.put_file(&file) }
     }
 

@@ -1,17 +1,22 @@
 //! The running system behind [`super::Machine`]: files with their modes and owners,
 //! accounts, and the programs that take up what was written for them.
 
-use std::fs::{self, File as Handle, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use argon2::{Algorithm, Argon2, Params, Version};
 
 use super::{Account, Refresh};
 use crate::answers::{FileSystem, Secret};
 use crate::durable;
-use crate::render::File;
+use crate::render::authelia::Cost;
+use crate::render::{File, Owner};
 use crate::run::Cmd;
 
 /// No file system that Hearth makes on HEARTH has larger clusters.
@@ -160,9 +165,7 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
             Cmd::new("taking the host name", "hostname").args(["--file", "/etc/hostname"]).run()?;
             systemctl("announcing the host name", &["try-restart", "avahi-daemon.service"])
         }
-        Refresh::Locales => Cmd::new("making the languages", "locale-gen").run(),
-        Refresh::Keyboard => systemctl("setting the keyboard", &["restart", "keyboard-setup.service"]),
-        Refresh::Certificates => Cmd::new("trusting the certificates", "update-ca-certificates").run(),
+        Refresh::Run(argv) => Cmd::new(format!("running {}", argv[0]), argv[0]).args(&argv[1..]).run(),
         Refresh::Network => Cmd::new("taking the network's files", "networkctl").arg("reload").run(),
         Refresh::Ssh => systemctl("taking SSH's files", &["try-reload-or-restart", "ssh.service"]),
         Refresh::Units => systemctl("reading the units", &["daemon-reload"]),
@@ -178,21 +181,50 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
     }
 }
 
-pub(super) fn ensure_dir(path: &str, mode: u32) -> Result<()> {
-    if Path::new(path).is_dir() {
-        return Ok(());
+pub(super) fn ensure_dir(path: &str, mode: u32, owner: Owner) -> Result<()> {
+    let right =
+        |meta: &fs::Metadata| meta.mode() & 0o7777 == mode && (meta.uid(), meta.gid()) == (owner.uid, owner.gid);
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() && right(&meta) => return Ok(()),
+        Ok(meta) if meta.is_dir() => {}
+        _ => fs::create_dir_all(path).with_context(|| format!("making {path}"))?,
     }
-    fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+    chown(path, Some(owner.uid), Some(owner.gid)).with_context(|| format!("setting the owner of {path}"))?;
     fs::set_permissions(path, Permissions::from_mode(mode)).with_context(|| format!("setting the mode of {path}"))?;
-    let dir = Handle::open(path).with_context(|| format!("opening {path}"))?;
-    dir.sync_all().with_context(|| format!("writing {path} to disk"))?;
+    durable::sync_dir(Path::new(path))?;
     durable::sync_dir(Path::new(path).parent().unwrap_or(Path::new("/")))
+}
+
+/// Asks for `address` until a neighbour says that it has it. Many routers do not answer pings,
+/// but none hides from its own network.
+pub(super) fn reaches(address: IpAddr, patience: Duration) -> Result<bool> {
+    let until = Instant::now() + patience;
+    let text = address.to_string();
+    loop {
+        Cmd::new(format!("looking for {text}"), "ping").args(["-q", "-c", "1", "-W", "2", &text]).succeeds()?;
+        let neighbours = Cmd::new("listing the neighbours", "ip").args(["neighbour", "show", "to", &text]).stdout()?;
+        if neighbours.lines().any(|line| line.contains(" lladdr ") && !line.ends_with("FAILED")) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+pub(super) fn time_to_hash(cost: Cost) -> Result<Duration> {
+    let failed = |error| anyhow::anyhow!("measuring how long a password takes to hash: {error}");
+    let params = Params::new(cost.memory, cost.passes, cost.lanes, None).map_err(failed)?;
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let begin = Instant::now();
+    hasher.hash_password_into(b"how long does this take?", b"as long as it takes", &mut [0; 32]).map_err(failed)?;
+    Ok(begin.elapsed())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::Owner;
 
     fn here() -> Owner {
         Owner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }

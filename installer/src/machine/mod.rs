@@ -11,6 +11,8 @@ pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Result;
 use uuid::Uuid;
@@ -21,7 +23,8 @@ pub(crate) use real::on_hearth;
 use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
 use crate::layout::Part;
-use crate::render::File;
+use crate::render::authelia::Cost;
+use crate::render::{File, Owner};
 use crate::units::Bytes;
 
 /// A disk, or one of its partitions.
@@ -92,12 +95,8 @@ impl fmt::Debug for Account {
 pub enum Refresh {
     /// The host name, from /etc/hostname.
     Hostname,
-    /// The languages listed in /etc/locale.gen.
-    Locales,
-    /// The keyboard layout of the consoles.
-    Keyboard,
-    /// The certificates that programs trust.
-    Certificates,
+    /// A program makes of its files what others use: languages, keymaps, certificates.
+    Run(&'static [&'static str]),
     /// The network, from its files.
     Network,
     /// SSH.
@@ -241,8 +240,17 @@ pub trait Machine {
     /// Makes a file system in `dev`, over whatever is there.
     fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, label: &str) -> Result<()>;
 
-    /// Makes a folder and its parents with this mode where they are missing.
-    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()>;
+    /// Makes a folder with this mode and owner where it is missing, and its parents.
+    fn ensure_dir(&mut self, path: &str, mode: u32, owner: Owner) -> Result<()>;
+
+    /// Where a symbolic link leads, if there is one.
+    fn link_target(&self, path: &str) -> Result<Option<String>>;
+
+    /// Whether a neighbour has this address, tried for so long.
+    fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool>;
+
+    /// How long hashing a password at this cost takes here.
+    fn time_to_hash(&self, cost: Cost) -> Result<Duration>;
 
     /// Forbids, or allows again, that anything is made in the folder `path` itself.
     fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()>;

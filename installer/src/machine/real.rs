@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
@@ -19,6 +21,7 @@ use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
 use crate::page::text::wrap;
 use crate::render;
+use crate::render::authelia::Cost;
 use crate::run::Cmd;
 use crate::units::Bytes;
 
@@ -299,8 +302,20 @@ impl Machine for Real {
         tell_udev(&dev.disk)
     }
 
-    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
-        host::ensure_dir(path, mode)
+    fn ensure_dir(&mut self, path: &str, mode: u32, owner: render::Owner) -> Result<()> {
+        host::ensure_dir(path, mode, owner)
+    }
+
+    fn link_target(&self, path: &str) -> Result<Option<String>> {
+        Ok(fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned()))
+    }
+
+    fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool> {
+        host::reaches(address, patience)
+    }
+
+    fn time_to_hash(&self, cost: Cost) -> Result<Duration> {
+        host::time_to_hash(cost)
     }
 
     fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {

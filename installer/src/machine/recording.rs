@@ -2,6 +2,8 @@
 //! What was "written" is remembered, so that the steps that follow find it there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Result;
 use uuid::Uuid;
@@ -11,7 +13,8 @@ use super::table::Table;
 use super::{Account, Dev, Machine, Place, Refresh};
 use crate::answers::FileSystem;
 use crate::facts::{Content, Facts};
-use crate::render::File;
+use crate::render::authelia::Cost;
+use crate::render::{File, Owner};
 use crate::units::Bytes;
 
 /// A machine on which nothing happens.
@@ -291,11 +294,24 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn ensure_dir(&mut self, path: &str, mode: u32) -> Result<()> {
+    fn ensure_dir(&mut self, path: &str, mode: u32, _: Owner) -> Result<()> {
         if !self.exists(path) {
             self.make_dir(path, mode)?;
         }
         Ok(())
+    }
+
+    fn link_target(&self, path: &str) -> Result<Option<String>> {
+        self.real.link_target(path)
+    }
+
+    fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
+        // Nothing was changed that it could depend on.
+        Ok(true)
+    }
+
+    fn time_to_hash(&self, cost: Cost) -> Result<Duration> {
+        self.real.time_to_hash(cost)
     }
 
     fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {

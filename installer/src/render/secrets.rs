@@ -101,9 +101,14 @@ impl Kept {
         Self { owner, ..self }
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> String {
+        format!("{DIR}/{}", self.name)
+    }
+
     /// The file that keeps it. No line end follows: not every reader takes one away.
     pub fn file(&self, value: &Secret<String>) -> File {
-        File::private(format!("{DIR}/{}", self.name), self.owner, value.expose().as_bytes())
+        File::private(self.path(), self.owner, value.expose().as_bytes())
     }
 }
 

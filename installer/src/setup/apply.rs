@@ -4,7 +4,6 @@
 
 use anyhow::{Context as _, Result};
 
-use super::approved::SETUP_FILE;
 use super::journal::{Event, Journal};
 use super::plan::SetupPlan;
 use super::take::{ANSWERS, SEALED, pending};
@@ -56,9 +55,14 @@ pub struct Step<M> {
 fn all<M: Machine>() -> Vec<Step<M>> {
     vec![
         Step { word: "scrub", what: "taking the answer file off HEARTH", run: steps::scrub },
+        Step { word: "identity", what: "name, language and time zone", run: steps::identity },
+        Step { word: "network", what: "the network", run: steps::network },
         Step { word: "disks", what: "preparing the disks for media, downloads and backups", run: disks::format },
         Step { word: "mounts", what: "mounting them", run: disks::mount },
         Step { word: "admin", what: "making the account", run: steps::admin },
+        Step { word: "secrets", what: "keeping the secrets", run: steps::secrets },
+        Step { word: "portal", what: "the portal's configuration and people", run: steps::portal },
+        Step { word: "truth", what: "writing down what this machine is", run: steps::truth },
     ]
 }
 
@@ -118,9 +122,4 @@ pub fn changed(machine: &mut impl Machine, files: &[File]) -> Result<bool> {
         }
     }
     Ok(changed)
-}
-
-/// Whether a file of the approved setup still lies on HEARTH.
-pub fn on_hearth(machine: &impl Machine, hearth: &Dev) -> Result<bool> {
-    Ok(machine.hearth_file(hearth, SETUP_FILE)?.is_some() || machine.answer_file(hearth)?.is_some())
 }

@@ -13,7 +13,7 @@ use crate::facts::Disk;
 use crate::flash::{protected, traces};
 use crate::layout::ALIGNMENT;
 use crate::machine::{Dev, Machine, Refresh};
-use crate::render::File;
+use crate::render::{File, Owner};
 use crate::units::Bytes;
 
 /// The step's word in the journal for one disk.
@@ -120,11 +120,11 @@ pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
     let all: Vec<Seen> = job.plan.roles.iter().map(seen).collect();
     let mut did = Did::Nothing;
     for folder in all.iter().flat_map(|seen| &seen.before) {
-        machine.ensure_dir(folder, 0o755)?;
+        machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
     }
     for folder in all.iter().flat_map(|seen| &seen.guarded) {
         if !machine.is_mounted(folder)? {
-            machine.ensure_dir(folder, 0o755)?;
+            machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
             machine.set_immutable(folder, true)?;
         }
     }
@@ -143,7 +143,7 @@ pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
             machine.refresh(&Refresh::Enable(vec![unit.clone()]))?;
             ensure!(machine.is_mounted(at)?, "{at} is not mounted, though systemd reported no error");
             for folder in folders {
-                machine.ensure_dir(folder, 0o755)?;
+                machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
             }
         }
         missing.extend(names.into_iter().filter(|name| shared.is_none_or(|(_, unit, _)| unit != name)));

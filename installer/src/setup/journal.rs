@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::machine::Machine;
+use crate::page::text::wrap;
 
 /// Where it lies: on root, so that it can be read with `data` gone.
 pub const JOURNAL: &str = "/var/lib/hearth/setup/journal.jsonl";
@@ -21,6 +22,8 @@ pub enum Event {
     Done,
     /// It failed.
     Failed,
+    /// It is finished otherwise than asked; the note says how.
+    Warned,
 }
 
 /// A line.
@@ -75,8 +78,21 @@ impl Journal {
 
     /// Whether `step` was finished.
     pub fn is_done(&self, step: &str) -> bool {
-        let last = self.records.iter().rev().find(|record| record.step == step);
-        last.is_some_and(|record| record.event == Event::Done)
+        self.records.iter().any(|record| record.step == step && record.event == Event::Done)
+    }
+
+    /// What was done otherwise than asked, for the report.
+    pub fn warnings(&self) -> Vec<String> {
+        let warned = self.records.iter().filter(|record| record.event == Event::Warned);
+        warned.filter_map(|record| record.note.clone()).collect()
+    }
+
+    /// Writes down that `step` was done otherwise than asked, and says so.
+    pub fn warn(&mut self, machine: &mut impl Machine, step: &str, text: String) -> Result<()> {
+        for line in wrap("Hearth: WARNING: ", &text) {
+            machine.say(&line);
+        }
+        self.note(machine, step, Event::Warned, Some(text))
     }
 
     /// Writes down what happens to `step`. It is on the disk when this returns.

@@ -2,43 +2,135 @@
 //! [`crate::render`], what has to take it up from [`Refresh`].
 
 use anyhow::{Context as _, Result};
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use super::apply::{Did, Job, changed, on_hearth};
+use super::apply::{Did, Job, changed};
 use super::approved::SETUP_FILE;
 use super::journal::Journal;
-use crate::answers::{Secret, console_hash};
-use crate::machine::{Account, Machine, Refresh};
-use crate::render::{File, Owner, admin as render_admin};
+use super::source;
+use crate::answers::{Secret, StackName, console_hash};
+use crate::digest::Digest;
+use crate::facts::Facts;
+use crate::machine::{Account, Dev, Machine, Refresh};
+use crate::render::authelia::{self, Cost, Portal};
+use crate::render::secrets::{self, Draw, Kept, Source};
+use crate::render::{self, Owner, base_name, identity, network, present};
 
-/// The console password, if Hearth made it: on `data`, for the recovery kit.
-pub const CONSOLE_PASSWORD: &str = "/etc/hearth/secrets/console-password";
+/// What is left of the answer file where it lay.
+const DONE_FILE: &str = "hearth.done.toml";
 
-/// What people type: no characters that look alike, none that keyboards move about.
-const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxy2345678923";
+/// How long a router may take to answer under a new address.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
 
-/// The answers are on `data`: nothing of them stays on a partition that every computer reads.
-pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
-    if !on_hearth(machine, &job.hearth)? {
+/// The answers are on `data`: nothing secret of them stays on a partition that every computer reads.
+pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+    let facts = machine.facts()?;
+    let approved = Digest::of(job.text.as_bytes());
+    let mut did = Did::Nothing;
+    for dev in source::candidates(&facts) {
+        let found = machine.answer_file(&dev);
+        let Ok(Some((name, bytes))) = found else { continue };
+        // Whoever put another file on another stick wants something else.
+        if Digest::of(&*bytes) != approved {
+            continue;
+        }
+        did = Did::Work;
+        if let Err(error) = take_off(machine, job, &dev, &name) {
+            if dev == job.hearth {
+                return Err(error);
+            }
+            let text = format!(
+                "{name} on {} could not be overwritten ({error:#}): change every password and token in it",
+                dev.path()
+            );
+            journal.warn(machine, "scrub", text)?;
+        }
+    }
+    // Last: as long as it is there, GRUB's other half of the hand-over is not finished either.
+    if machine.hearth_file(&job.hearth, SETUP_FILE)?.is_some() {
+        machine.remove_hearth_file(&job.hearth, SETUP_FILE)?;
+        did = Did::Work;
+    }
+    Ok(did)
+}
+
+fn take_off(machine: &mut impl Machine, job: &Job, dev: &Dev, name: &str) -> Result<()> {
+    let left = present::done(&job.text, &job.today).context("taking the secrets out of the answer file")?;
+    machine.put_hearth_file(dev, DONE_FILE, left.as_bytes())?;
+    machine.scrub_hearth_file(dev, name)
+}
+
+/// Name, language, time zone, keyboard, and whom programs trust.
+pub(super) fn identity<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+    let system = &job.answers.system;
+    let hostname = system.hostname.as_ref().context("the answers name no host")?;
+    let rendered = identity::render(system, hostname);
+    let mut work = changed(machine, &rendered.files)?;
+    for link in &rendered.links {
+        if machine.link_target(&link.path)?.as_deref() != Some(&link.target) {
+            machine.link(&link.path, &link.target)?;
+            work = true;
+        }
+    }
+    // What the commands make cannot be told from the files they make it from.
+    if work || !journal.is_done("identity") {
+        for command in rendered.commands {
+            machine.refresh(&Refresh::Run(command))?;
+        }
+        machine.refresh(&Refresh::Hostname)?;
+    }
+    Ok(work.into())
+}
+
+/// The network, given up again where its router does not answer: nobody is locked out by a
+/// mistyped address.
+pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+    let Some(answers) = &job.answers.network else { return Ok(Did::Nothing) };
+    if journal.is_done("network") {
         return Ok(Did::Nothing);
     }
-    if let Some((name, _)) = machine.answer_file(&job.hearth)? {
-        machine.scrub_hearth_file(&job.hearth, &name)?;
+    let facts = machine.facts()?;
+    let rendered = network::render(answers, &facts.nics).map_err(|refusals| {
+        let told: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(told.join("\n"))
+    })?;
+    if rendered.files.is_empty() {
+        return Ok(Did::Nothing);
     }
-    // Last: as long as it is there, this step knows that it is not finished.
-    machine.remove_hearth_file(&job.hearth, SETUP_FILE)?;
+    changed(machine, &rendered.files)?;
+    machine.refresh(&Refresh::Network)?;
+    if !rendered.units.is_empty() {
+        machine.refresh(&Refresh::Enable(rendered.units.clone()))?;
+    }
+    for card in &answers.wired {
+        let (Some(gateway), Some(address)) = (card.gateway, &card.address) else { continue };
+        if !machine.reaches(gateway.0, PATIENCE)? {
+            let wired = rendered.files.iter().filter(|file| file.path.contains("-wired-"));
+            for file in wired {
+                machine.remove_file(&file.path)?;
+            }
+            machine.refresh(&Refresh::Network)?;
+            let text = format!(
+                "no router answered at {} from {address}, so the wired cards went back to DHCP. Correct `network.wired` with `hearth change`",
+                gateway.0
+            );
+            journal.warn(machine, "network", text)?;
+            break;
+        }
+    }
     Ok(Did::Work)
 }
 
 /// The account of the person who looks after the machine, and the keys that may use it.
 pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
     let admin = job.answers.admin.as_ref().context("the answers name no admin")?;
-    let wanted = render_admin::account(admin);
+    let wanted = render::admin::account(admin);
     let now = machine.account(&wanted.login)?;
     let groups: Vec<String> = wanted.groups.iter().map(|group| (*group).to_owned()).collect();
     let hash = match &wanted.password_hash {
         Some(hash) => Secret::new(hash.expose().to_string()),
-        None => made(machine, now.as_ref())?,
+        None => drawn_password(machine, now.as_ref())?,
     };
     let account = Account { login: wanted.login, groups, hash };
     let mut work = false;
@@ -46,38 +138,82 @@ pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
         machine.set_account(&account)?;
         work = true;
     }
-    if changed(machine, &render_admin::files(admin))? {
+    if changed(machine, &render::admin::files(admin))? {
         machine.refresh(&Refresh::Ssh)?;
         work = true;
     }
     Ok(work.into())
 }
 
+/// The name of the console password that Hearth made, for the recovery kit.
+const CONSOLE: &str = "admin.password";
+
 /// The hash of the console password that Hearth made, once.
-fn made(machine: &mut impl Machine, now: Option<&Account>) -> Result<Secret<String>> {
-    let known = machine.read_file(CONSOLE_PASSWORD)?;
-    if let (Some(_), Some(account)) = (&known, now) {
+fn drawn_password(machine: &mut impl Machine, now: Option<&Account>) -> Result<Secret<String>> {
+    let kept = Kept { name: CONSOLE.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
+    let known = machine.exists(&kept.path());
+    if let (true, Some(account)) = (known, now) {
         return Ok(account.hash.clone());
     }
-    let password = if let Some(bytes) = known {
-        Zeroizing::new(String::from_utf8_lossy(&bytes).trim().to_owned())
-    } else {
-        let password = words(&machine.draw(20)?);
-        let line = format!("{}\n", &*password);
-        machine.put_file(&File::private(CONSOLE_PASSWORD, Owner::ROOT, line.into_bytes()))?;
-        password
-    };
+    keep(machine, &kept)?;
+    let bytes = machine.read_file(&kept.path())?.context("the password that was just written is gone")?;
+    let password = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     Ok(Secret::new(console_hash(&password)?))
 }
 
-/// Random bytes as something to type: five bits a letter, in groups of five.
-fn words(bytes: &[u8]) -> Zeroizing<String> {
-    let mut out = Zeroizing::new(String::new());
-    for (i, byte) in bytes.iter().enumerate() {
-        if i > 0 && i % 5 == 0 {
-            out.push('-');
-        }
-        out.push(char::from(LETTERS[usize::from(byte % 32)]));
+/// Every secret that the machine keeps; those that are drawn, once.
+pub(super) fn secrets<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+    let mut work = false;
+    for kept in secrets::list(&job.answers) {
+        work |= keep(machine, &kept)?;
     }
-    out
+    Ok(work.into())
+}
+
+/// Keeps one secret; true if it was not there as it should be.
+fn keep(machine: &mut impl Machine, kept: &Kept) -> Result<bool> {
+    machine.ensure_dir(secrets::DIR, 0o711, Owner::ROOT)?;
+    let value = match &kept.source {
+        Source::Given(value) => value.clone(),
+        Source::Drawn(_) if machine.exists(&kept.path()) => return Ok(false),
+        Source::Drawn(draw) => draw.make(&machine.draw(draw.bytes())?),
+    };
+    changed(machine, &[kept.file(&value)])
+}
+
+/// The portal's configuration and its people. Once made, the list of people is the portal's own.
+pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+    if !job.answers.stacks.contains(&StackName::Core) || journal.is_done("portal") {
+        return Ok(Did::Nothing);
+    }
+    let facts = machine.facts()?;
+    let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
+    let memory = facts.memory.unwrap_or_default();
+    let pass = machine.time_to_hash(Cost::single_pass(memory))?;
+    let portal = Portal {
+        base: &base_name(hostname, job.answers.domain.as_ref()),
+        lan: &lan(&facts),
+        cost: Cost::calibrated(memory, pass),
+        mail: job.answers.mail.as_ref(),
+        users: &job.answers.users,
+    };
+    machine.ensure_dir("/opt/stacks/core", 0o755, Owner::ROOT)?;
+    machine.ensure_dir(authelia::DIR, 0o700, Owner::AUTHELIA)?;
+    Ok(changed(machine, &authelia::files(&portal)?)?.into())
+}
+
+/// The networks that this machine is on: those of its own cards, never Docker's.
+fn lan(facts: &Facts) -> Vec<IpNet> {
+    let addresses = facts.nics.iter().flat_map(|nic| &nic.addresses).filter(|address| !address.link_local);
+    let mut nets: Vec<IpNet> =
+        addresses.filter_map(|address| IpNet::new(address.ip, address.prefix).ok()).map(|net| net.trunc()).collect();
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+/// The present truth, that later changes start from.
+pub(super) fn truth<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+    let truth = present::truth(&job.answers).context("writing down what this machine is")?;
+    Ok(changed(machine, &[truth])?.into())
 }
