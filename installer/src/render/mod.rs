@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod authelia;
+pub mod docker;
 pub mod identity;
 pub mod network;
 pub mod present;
