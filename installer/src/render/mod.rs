@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod authelia;
 pub mod docker;
+pub mod firewall;
 pub mod identity;
 pub mod network;
 pub mod present;

@@ -1,0 +1,195 @@
+//! What is reachable from outside, and from where: one table, and the files that say it to both
+//! parts of the firewall. UFW rules what reaches the machine itself; the table `inet hearth` adds
+//! who is a neighbour, and which ports lead on to containers.
+
+use super::{File, Owner};
+
+/// The ports that `inet hearth` lets through to containers. The image's `firewall.nft` includes it,
+/// and knows SSH and mDNS by itself.
+pub const PORTS: &str = "/etc/nftables.d/hearth-ports.nft";
+
+/// A port that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// The port.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// From where it is reachable.
+    pub from: From,
+    /// What answers there.
+    pub by: By,
+    /// What it is for.
+    pub why: &'static str,
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// From where a port is reachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// From the networks that the machine is on.
+    Neighbours,
+    /// From wherever packets come.
+    Anywhere,
+}
+
+/// What answers on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The machine itself.
+    Machine,
+    /// A container that publishes the port.
+    Container,
+}
+
+impl Protocol {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// All that is reachable: with the stack "core" or without, and with an answer to DNS for the LAN or without.
+pub fn table(core: bool, lan_dns: bool) -> Vec<Exposure> {
+    use self::By::{Container, Machine};
+    use self::From::{Anywhere, Neighbours};
+    use Protocol::{Tcp, Udp};
+    let row = |port, protocol, from, by, why| Exposure { port, protocol, from, by, why };
+    let mut table = vec![row(22, Tcp, Neighbours, Machine, "SSH"), row(5353, Udp, Neighbours, Machine, "mDNS")];
+    if core {
+        table.push(row(80, Tcp, Anywhere, Container, "Traefik, which leads to 443"));
+        table.push(row(443, Tcp, Anywhere, Container, "Traefik"));
+    }
+    if lan_dns {
+        table.push(row(53, Tcp, Neighbours, Container, "DNS"));
+        table.push(row(53, Udp, Neighbours, Container, "DNS"));
+    }
+    table
+}
+
+/// The files for both parts of the firewall.
+pub fn files(table: &[Exposure]) -> Vec<File> {
+    let rules = |path: &str, text: String| File::new(path, 0o640, Owner::ROOT, text.into_bytes());
+    vec![
+        rules("/etc/ufw/user.rules", ufw(table, "ufw", "0.0.0.0/0")),
+        rules("/etc/ufw/user6.rules", ufw(table, "ufw6", "::/0")),
+        File::public(PORTS, ports(table)),
+    ]
+}
+
+/// As `ufw` itself writes the file: it reads the tuples back, and the kernel the lines below them.
+fn ufw(table: &[Exposure], prefix: &str, any: &str) -> String {
+    let mut out = String::from("*filter\n");
+    for chain in CHAINS {
+        out.push_str(&format!(":{prefix}-{chain} - [0:0]\n"));
+    }
+    out.push_str("### RULES ###\n");
+    for row in table.iter().filter(|row| row.by == By::Machine) {
+        let (port, protocol) = (row.port, row.protocol.word());
+        let comment = match row.from {
+            From::Neighbours => format!("{} from neighbours, see inet hearth", row.why),
+            From::Anywhere => row.why.to_owned(),
+        };
+        let comment: String = comment.bytes().map(|byte| format!("{byte:02x}")).collect();
+        out.push_str(&format!(
+            "\n### tuple ### allow {protocol} {port} {any} any {any} in comment={comment}\n\
+             -A {prefix}-user-input -p {protocol} --dport {port} -j ACCEPT\n"
+        ));
+    }
+    out.push_str("\n### END RULES ###\n\n### LOGGING ###\n");
+    for hook in ["input", "output", "forward"] {
+        out.push_str(&format!("-I {prefix}-user-logging-{hook} -j RETURN\n"));
+    }
+    out.push_str(&format!(
+        "### END LOGGING ###\n\n### RATE LIMITING ###\n-A {prefix}-user-limit -j REJECT\n\
+         -A {prefix}-user-limit-accept -j ACCEPT\n### END RATE LIMITING ###\nCOMMIT\n"
+    ));
+    out
+}
+
+/// The chains that `ufw` expects in the file.
+const CHAINS: [&str; 16] = [
+    "user-input",
+    "user-output",
+    "user-forward",
+    "before-logging-input",
+    "before-logging-output",
+    "before-logging-forward",
+    "user-logging-input",
+    "user-logging-output",
+    "user-logging-forward",
+    "after-logging-input",
+    "after-logging-output",
+    "after-logging-forward",
+    "logging-deny",
+    "logging-allow",
+    "user-limit",
+    "user-limit-accept",
+];
+
+fn ports(table: &[Exposure]) -> String {
+    let mut out = String::from("# Ports that lead to containers. Written by setup.\n");
+    for row in table.iter().filter(|row| row.by == By::Container) {
+        let set = match row.from {
+            From::Neighbours => "declared_onlink",
+            From::Anywhere => "declared",
+        };
+        let (port, protocol) = (row.port, row.protocol.word());
+        out.push_str(&format!("add element inet hearth {set} {{ {protocol} . {port} }} # {}\n", row.why));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::golden;
+
+    const USER: &[u8] = include_bytes!("../../../overlays/base/etc/ufw/user.rules");
+    const USER6: &[u8] = include_bytes!("../../../overlays/base/etc/ufw/user6.rules");
+    const DECLARED: &[u8] = include_bytes!("../../../overlays/base/etc/nftables.d/hearth-ports.nft");
+
+    #[test]
+    fn the_image_is_open_as_a_machine_with_core_is() {
+        let files = files(&table(true, false));
+        for (file, there) in files.iter().zip([USER, USER6, DECLARED]) {
+            assert_eq!(String::from_utf8_lossy(&file.bytes), String::from_utf8_lossy(there), "{file:?}");
+        }
+        assert_eq!(files.iter().map(|file| file.mode).collect::<Vec<_>>(), [0o640, 0o640, 0o644]);
+    }
+
+    #[test]
+    fn dns_is_for_neighbours() {
+        golden::check("firewall-dns", &files(&table(true, true))[2..]);
+    }
+
+    #[test]
+    fn without_stacks_only_ssh_and_mdns_are_open() {
+        let table = table(false, false);
+        let open: Vec<(u16, From)> = table.iter().map(|row| (row.port, row.from)).collect();
+        assert_eq!(open, [(22, From::Neighbours), (5353, From::Neighbours)]);
+        let files = files(&table);
+        assert!(!String::from_utf8_lossy(&files[2].bytes).contains("add element"));
+    }
+
+    #[test]
+    fn what_the_machine_answers_is_what_the_image_keeps_for_neighbours() {
+        let nft = include_str!("../../../overlays/base/usr/share/hearth/firewall.nft");
+        let machine: Vec<String> = table(true, true)
+            .iter()
+            .filter(|row| row.by == By::Machine && row.from == From::Neighbours)
+            .map(|row| format!("{} . {}", row.protocol.word(), row.port))
+            .collect();
+        assert!(nft.contains(&format!("elements = {{ {} }}", machine.join(", "))), "{machine:?}");
+    }
+}
