@@ -12,6 +12,7 @@ pub mod firewall;
 pub mod identity;
 pub mod network;
 pub mod present;
+pub mod report;
 pub mod secrets;
 
 #[cfg(test)]
