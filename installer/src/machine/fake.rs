@@ -18,6 +18,7 @@ use crate::answers::{FILE_NAME, FileSystem};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
 use crate::units::{Bytes, Sector, SectorSize};
 
@@ -42,6 +43,7 @@ pub(crate) struct World {
     /// Files with their mode and owner.
     pub(crate) placed: BTreeMap<String, File>,
     pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) networks: BTreeSet<String>,
     pub(crate) immutable: BTreeSet<String>,
     pub(crate) formatted: BTreeMap<String, Formatted>,
     /// The files whose journal entries were written back: all that GRUB sees.
@@ -614,6 +616,16 @@ impl Machine for Fake {
             }
         }
         Ok(())
+    }
+
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+        if self.now.networks.contains(network.name) {
+            return Ok(false);
+        }
+        self.effect()?;
+        self.now.networks.insert(network.name.to_owned());
+        self.durable.networks.insert(network.name.to_owned());
+        Ok(true)
     }
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {

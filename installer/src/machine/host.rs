@@ -16,6 +16,7 @@ use super::{Account, Refresh};
 use crate::answers::{FileSystem, Secret};
 use crate::durable;
 use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
 use crate::run::Cmd;
 
@@ -211,6 +212,27 @@ pub(super) fn reaches(address: IpAddr, patience: Duration) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// Docker keeps its networks; one with other addresses than planned is made anew, which it
+/// refuses as long as a container is in it.
+pub(super) fn ensure_network(network: &NamedNetwork) -> Result<bool> {
+    let NamedNetwork { name, v4, v6, internal } = network;
+    let format = "{{range .IPAM.Config}}{{.Subnet}} {{end}}{{.Internal}}";
+    let look = Cmd::new(format!("looking at Docker's network {name}"), "docker");
+    let (code, now) = look.args(["network", "inspect", "--format", format, name]).answer()?;
+    if code == Some(0) {
+        if now.trim() == format!("{v4} {v6} {internal}") {
+            return Ok(false);
+        }
+        Cmd::new(format!("removing Docker's former network {name}"), "docker").args(["network", "rm", name]).run()?;
+    }
+    let mut make = Cmd::new(format!("making Docker's network {name}"), "docker").args(["network", "create", "--ipv6"]);
+    if *internal {
+        make = make.arg("--internal");
+    }
+    make.args(["--subnet", &v4.to_string(), "--subnet", &v6.to_string(), name]).run()?;
+    Ok(true)
 }
 
 pub(super) fn time_to_hash(cost: Cost) -> Result<Duration> {

@@ -24,6 +24,7 @@ use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
 use crate::layout::Part;
 use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
 use crate::units::Bytes;
 
@@ -254,6 +255,9 @@ pub trait Machine {
 
     /// Forbids, or allows again, that anything is made in the folder `path` itself.
     fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()>;
+
+    /// Makes one of Docker's networks; true if it was missing.
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool>;
 
     /// Has a part of the system take up what was written for it.
     fn refresh(&mut self, part: &Refresh) -> Result<()>;

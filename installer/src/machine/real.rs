@@ -22,6 +22,7 @@ use crate::facts::{Content, Facts, gather};
 use crate::page::text::wrap;
 use crate::render;
 use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
 use crate::run::Cmd;
 use crate::units::Bytes;
 
@@ -320,6 +321,10 @@ impl Machine for Real {
 
     fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
         host::set_immutable(path, immutable)
+    }
+
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+        host::ensure_network(network)
     }
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {

@@ -14,6 +14,7 @@ use super::{Account, Dev, Machine, Place, Refresh};
 use crate::answers::FileSystem;
 use crate::facts::{Content, Facts};
 use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
 use crate::units::Bytes;
 
@@ -318,6 +319,11 @@ impl<M: Machine> Machine for Recording<'_, M> {
         let verb = if immutable { "forbid" } else { "allow" };
         self.note(format!("{verb} writing to the empty folder {path}"));
         Ok(())
+    }
+
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+        self.note(format!("make Docker's network {} ({}, {})", network.name, network.v4, network.v6));
+        Ok(true)
     }
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {

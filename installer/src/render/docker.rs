@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::File;
@@ -14,7 +15,8 @@ use crate::facts::Nic;
 pub const PATH: &str = "/etc/docker/daemon.json";
 
 /// The ranges that containers have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pools {
     /// 65536 addresses.
     pub v4: Ipv4Net,
@@ -89,6 +91,32 @@ fn candidates_v4() -> impl Iterator<Item = Ipv4Net> {
 /// A prefix that was drawn for Hearth, and the three next to it.
 fn candidates_v6() -> impl Iterator<Item = Ipv6Net> {
     (0x7400..0x7404).map(|third| Ipv6Net::new_assert([0xfd4e, 0x8ea7, third, 0, 0, 0, 0, 0].into(), 56))
+}
+
+/// A network that the stacks' own files take for granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedNetwork {
+    /// Its name.
+    pub name: &'static str,
+    /// Its addresses.
+    pub v4: Ipv4Net,
+    /// Its addresses by IPv6.
+    pub v6: Ipv6Net,
+    /// Whether nothing leads out of it.
+    pub internal: bool,
+}
+
+/// The networks that exist before any stack does.
+pub fn networks(pools: &Pools) -> Vec<NamedNetwork> {
+    let named = |name, which, internal| {
+        let (v4, v6) = pools.fixed(which);
+        NamedNetwork { name, v4, v6, internal }
+    };
+    vec![
+        named("traefik-network", Fixed::Traefik, false),
+        named("homelab-network", Fixed::Homelab, true),
+        named("media-network", Fixed::Media, false),
+    ]
 }
 
 impl Pools {

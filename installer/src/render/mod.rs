@@ -9,6 +9,7 @@ pub mod admin;
 pub mod authelia;
 pub mod docker;
 pub mod firewall;
+pub mod grub;
 pub mod identity;
 pub mod network;
 pub mod present;

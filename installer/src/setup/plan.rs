@@ -18,6 +18,7 @@ use crate::flash::installed::Installed;
 use crate::flash::{Need, judge, target};
 use crate::page::contents;
 use crate::render;
+use crate::render::docker::{Pools, lan, pools};
 use crate::selector::Selector;
 
 /// The version of the [`SetupPlan`] document.
@@ -37,6 +38,8 @@ pub struct SetupPlan {
     pub system: SystemDisk,
     /// The disks for media, downloads and backups, and the roles that none has.
     pub roles: Vec<RoleDisk>,
+    /// The addresses that containers have.
+    pub containers: Pools,
     /// The answers, with stars where secrets are.
     pub answers: serde_json::Value,
 }
@@ -100,6 +103,8 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let network = answers.network.as_ref().map(|network| render::network::render(network, &facts.nics));
     against.extend(network.and_then(Result::err).unwrap_or_default().into_iter().map(Refusal::Network));
     against.extend(not_yet(answers));
+    let containers = pools(&lan(&facts.nics, answers.network.as_ref()));
+    let containers = containers.map_err(|why| against.push(Refusal::Containers(why))).ok();
     let system = match &answers.system.disk {
         DiskChoice::This(_) => stay(facts, surveys, &mut against),
         DiskChoice::Selected(_) => write(facts, surveys, &named, &mut against),
@@ -108,11 +113,14 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let disks = named.iter().filter(|named| named.key != SYSTEM);
     against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
     let roles = roles::plan(answers, &named, install.unwrap_or_default(), &mut against);
-    match system {
-        Some((system, install, adopt)) if against.is_empty() => {
+    match (system, containers) {
+        (Some((system, install, adopt)), Some(containers)) if against.is_empty() => {
             let answers = serde_json::to_value(answers).unwrap_or_default();
             let hearth = facts.version().to_owned();
-            Ok(Planned { plan: SetupPlan { format: FORMAT, hearth, install, system, roles, answers }, adopt })
+            Ok(Planned {
+                plan: SetupPlan { format: FORMAT, hearth, install, system, roles, containers, answers },
+                adopt,
+            })
         }
         _ => Err(against),
     }

@@ -1,7 +1,7 @@
 //! Every reason not to set a machine up as the answers ask. All that apply are told at
 //! once, each with a code that scripts can rely on.
 
-use crate::render::network;
+use crate::render::{docker, network};
 use crate::units::Bytes;
 use crate::{adopt, flash};
 
@@ -93,6 +93,9 @@ pub enum Refusal {
     /// The network cannot be what it should be.
     #[error(transparent)]
     Network(network::Refusal),
+    /// There are no addresses for containers.
+    #[error(transparent)]
+    Containers(docker::NoRange),
     /// What this version cannot do.
     #[error("`{key}`: {why}")]
     NotYet {
@@ -117,6 +120,7 @@ impl Refusal {
             Self::CannotAdopt { .. } => "cannot-adopt",
             Self::TooSmall { .. } => "too-small",
             Self::Network(why) => why.code(),
+            Self::Containers(why) => why.code(),
             Self::NotYet { .. } => "not-yet",
         }
     }

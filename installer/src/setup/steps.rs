@@ -2,8 +2,6 @@
 //! [`crate::render`], what has to take it up from [`Refresh`].
 
 use anyhow::{Context as _, Result};
-use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use super::apply::{Did, Job, changed};
 use super::approved::SETUP_FILE;
@@ -11,11 +9,11 @@ use super::journal::Journal;
 use super::source;
 use crate::answers::{Secret, StackName, console_hash};
 use crate::digest::Digest;
-use crate::facts::Facts;
 use crate::machine::{Account, Dev, Machine, Refresh};
 use crate::render::authelia::{self, Cost, Portal};
+use crate::render::docker::lan;
 use crate::render::secrets::{self, Draw, Kept, Source};
-use crate::render::{self, Owner, base_name, identity, network, present};
+use crate::render::{self, Owner, base_name, docker, firewall, grub, identity, network, present};
 
 /// What is left of the answer file where it lay.
 const DONE_FILE: &str = "hearth.done.toml";
@@ -148,6 +146,9 @@ pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
 /// The name of the console password that Hearth made, for the recovery kit.
 const CONSOLE: &str = "admin.password";
 
+/// The name of the boot menu's password.
+const BOOT_MENU: &str = "boot-menu.password";
+
 /// The hash of the console password that Hearth made, once.
 fn drawn_password(machine: &mut impl Machine, now: Option<&Account>) -> Result<Secret<String>> {
     let kept = Kept { name: CONSOLE.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
@@ -156,9 +157,13 @@ fn drawn_password(machine: &mut impl Machine, now: Option<&Account>) -> Result<S
         return Ok(account.hash.clone());
     }
     keep(machine, &kept)?;
-    let bytes = machine.read_file(&kept.path())?.context("the password that was just written is gone")?;
-    let password = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Secret::new(console_hash(&password)?))
+    Ok(Secret::new(console_hash(kept_text(machine, &kept)?.expose())?))
+}
+
+/// A secret that is there.
+fn kept_text(machine: &impl Machine, kept: &Kept) -> Result<Secret<String>> {
+    let bytes = machine.read_file(&kept.path())?.with_context(|| format!("{} is gone", kept.path()))?;
+    Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Every secret that the machine keeps; those that are drawn, once.
@@ -192,7 +197,7 @@ pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
     let pass = machine.time_to_hash(Cost::single_pass(memory))?;
     let portal = Portal {
         base: &base_name(hostname, job.answers.domain.as_ref()),
-        lan: &lan(&facts),
+        lan: &lan(&facts.nics, job.answers.network.as_ref()),
         cost: Cost::calibrated(memory, pass),
         mail: job.answers.mail.as_ref(),
         users: &job.answers.users,
@@ -202,14 +207,43 @@ pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
     Ok(changed(machine, &authelia::files(&portal)?)?.into())
 }
 
-/// The networks that this machine is on: those of its own cards, never Docker's.
-fn lan(facts: &Facts) -> Vec<IpNet> {
-    let addresses = facts.nics.iter().flat_map(|nic| &nic.addresses).filter(|address| !address.link_local);
-    let mut nets: Vec<IpNet> =
-        addresses.filter_map(|address| IpNet::new(address.ip, address.prefix).ok()).map(|net| net.trunc()).collect();
-    nets.sort_unstable();
-    nets.dedup();
-    nets
+/// The boot menu's password: drawn once, and known to the recovery kit.
+pub(super) fn boot_menu<M: Machine>(machine: &mut M, _: &Job, journal: &mut Journal) -> Result<Did> {
+    if journal.is_done("boot-menu") && machine.exists(grub::PATH) {
+        return Ok(Did::Nothing);
+    }
+    let kept = Kept { name: BOOT_MENU.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
+    keep(machine, &kept)?;
+    let password = kept_text(machine, &kept)?;
+    let file = grub::password(&password, &machine.draw(grub::SALT)?)?;
+    machine.put_file(&file)?;
+    // GRUB replays no journal: to it a file exists once the journal is written back.
+    machine.settle("/")?;
+    Ok(Did::Work)
+}
+
+/// What is reachable from outside. The stacks open their ports when they are deployed.
+pub(super) fn firewall<M: Machine>(machine: &mut M, _: &Job, _: &mut Journal) -> Result<Did> {
+    let work = changed(machine, &firewall::files(&firewall::table(false, false)))?;
+    if work {
+        machine.refresh(&Refresh::Firewall)?;
+    }
+    Ok(work.into())
+}
+
+/// Docker's addresses, and the networks that the stacks take for granted.
+pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+    let now = machine.read_file(docker::PATH)?.context("Docker's configuration is gone")?;
+    let pools = &job.plan.containers;
+    let file = docker::daemon(&String::from_utf8_lossy(&now), pools)?;
+    let mut work = changed(machine, &[file])?;
+    if work {
+        machine.refresh(&Refresh::Restart("docker.service".to_owned()))?;
+    }
+    for network in docker::networks(pools) {
+        work |= machine.ensure_network(&network)?;
+    }
+    Ok(work.into())
 }
 
 /// The present truth, that later changes start from.
