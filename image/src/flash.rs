@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use hearth::answers;
 use hearth::approval::Token;
+use hearth::claim::{self, Code, Keys};
 use hearth::exit::{Exit, Kind as _};
 use hearth::facts::{Disk, disks_now};
 use hearth::flash::hearth_files::HearthFile;
@@ -50,6 +51,12 @@ pub struct Args {
     /// An answer file for the machine: it is checked, and lies on HEARTH as hearth.toml
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
+    /// Make a code that opens SSH before setup, for a machine without a screen, and print it at the end
+    #[arg(long)]
+    setup_code: bool,
+    /// Public keys that open SSH before setup: a file with one a line, such as ~/.ssh/id_ed25519.pub
+    #[arg(long, value_name = "FILE")]
+    authorized_keys: Option<PathBuf>,
     /// Before the long write, find out whether the disk is as large as it says
     #[arg(long)]
     check_capacity: bool,
@@ -90,7 +97,58 @@ struct Plan {
     /// What is on the disk now, in one sentence.
     holds: String,
     /// What goes to the `HEARTH` partition besides what the image has there.
-    files: Vec<HearthFile>,
+    files: HearthFiles,
+}
+
+/// What goes to the `HEARTH` partition besides what the image has there.
+#[derive(Default)]
+struct HearthFiles {
+    list: Vec<HearthFile>,
+    /// What the plan says of them.
+    lines: Vec<String>,
+    /// The code whose hash is among them, to be told when all is written.
+    code: Option<Code>,
+}
+
+impl HearthFiles {
+    /// Reads and makes what `args` ask for.
+    fn make(args: &Args) -> Result<Self> {
+        let mut out = Self::default();
+        if let Some(path) = &args.answers {
+            answers::load(path)?;
+            out.list.push(HearthFile::new(answers::FILE_NAME, answers::bytes(path)?));
+            let text = "checked; they lie on HEARTH afterwards, secrets included: keep the disk safe";
+            out.lines.extend(text::wrap("Answers ", text));
+        }
+        if args.setup_code {
+            let code = Code::draw()?;
+            out.list.push(HearthFile::new(claim::CODE_FILE, code.hash()?.to_file()));
+            out.code = Some(code);
+            out.lines.extend(text::wrap("SSH     ", "a code that opens it before setup is printed at the end"));
+        }
+        if let Some(path) = &args.authorized_keys {
+            let keys = Keys::load(path)?;
+            out.list.push(HearthFile::new(claim::KEYS_FILE, keys.to_file()));
+            let keys = text::count(keys.good.len(), "public key");
+            out.lines.extend(text::wrap("SSH     ", &format!("{keys} may come in before setup")));
+        }
+        Ok(out)
+    }
+
+    /// What somebody does to come in by SSH, once the machine has started from the disk.
+    fn way_in(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(code) = &self.code {
+            out.push(format!("Its setup code is {}. It is shown only now: write it down.", *code.shown()));
+        }
+        if self.list.iter().any(|file| file.name != answers::FILE_NAME) {
+            out.push(format!("Once it has started:  ssh {}@hearth.local", claim::USER));
+        }
+        if self.code.is_some() {
+            out.push("The code is the password, until the machine is set up.".to_owned());
+        }
+        out
+    }
 }
 
 impl Plan {
@@ -111,7 +169,7 @@ impl Plan {
             anyhow!("{} cannot be followed:{lines}", path.display())
         });
         let pieces = pieces.kind(Exit::Input)?;
-        let files = args.answers.iter().map(|path| answer_file(path)).collect::<Result<_>>()?;
+        let files = HearthFiles::make(args)?;
         let disks = disks_now()?;
         let disk = target::resolve(&disks, &args.disk).map_err(|refusal| refused(&args.disk, &[refusal]))?;
         let mut against = flash::judge(&disks, disk, Need { size: manifest.image.size, sector: manifest.sector_size });
@@ -134,12 +192,7 @@ impl Plan {
         out.extend(text::wrap("Disk   ", &format!("{} (now {})", target::name(&self.disk), self.disk.path)));
         out.extend(text::wrap("       ", &format!("{}, {}", identity(&self.disk), self.disk.size)));
         out.extend(text::wrap("Holds  ", &self.holds));
-        if !self.files.is_empty() {
-            out.extend(text::wrap(
-                "Answers",
-                " checked; they lie on HEARTH afterwards, secrets included: keep the disk safe",
-            ));
-        }
+        out.extend(self.files.lines.iter().cloned());
         out.push("Everything on this disk will be erased.".to_owned());
         out
     }
@@ -184,14 +237,14 @@ impl Plan {
             ));
         }
         println!("{} is ready. Start the machine from it, and the first page appears.", target::name(&self.disk));
-        Ok(())
+        text::print(&self.files.way_in())
     }
 
     fn put_files(&self, medium: &dyn flash::Medium) -> Result<()> {
         let hearth = self.manifest.partitions.iter().find(|part| part.name == Part::Hearth.name());
         match hearth {
-            Some(hearth) => hearth_files::put(medium, hearth, self.manifest.sector_size, &self.files),
-            None if self.files.is_empty() => Ok(()),
+            Some(hearth) => hearth_files::put(medium, hearth, self.manifest.sector_size, &self.files.list),
+            None if self.files.list.is_empty() => Ok(()),
             None => Err(anyhow!("the image has no partition {}", Part::Hearth.name())).kind(Exit::Input),
         }
     }
@@ -208,12 +261,6 @@ impl Plan {
         }
         Err(refused(&target::name(&self.disk), &[Refusal::Changed { disk: self.disk.path.clone() }]))
     }
-}
-
-/// The answer file at `path`, if there is nothing wrong with it.
-fn answer_file(path: &Path) -> Result<HearthFile> {
-    answers::load(path)?;
-    Ok(HearthFile { name: answers::FILE_NAME.to_owned(), bytes: answers::bytes(path)? })
 }
 
 /// Refusals that somebody's word lifts.

@@ -6,6 +6,7 @@ pub mod adopt;
 pub mod answers;
 pub mod approval;
 pub mod bootchain;
+pub mod claim;
 pub mod digest;
 pub mod durable;
 pub mod exit;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
-use hearth::page::Console;
 use hearth::page::text::print;
-use hearth::{adopt, answers, bootchain, facts, page, run, setup};
+use hearth::page::{Console, Place};
+use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -37,6 +37,9 @@ enum Command {
     Answers(answers::command::Command),
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
+    /// Keep the door that SSH is before setup.
+    #[command(subcommand, hide = true)]
+    Claim(claim::command::Command),
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +122,7 @@ fn carry_out(command: Command) -> Result<()> {
             bootchain::renew::renew(dry_run, &mut |line| println!("{line}"))
         }
         Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
+        Command::Claim(command) => claim::command::run(command),
         Command::Facts(args) => show_facts(&args),
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
@@ -141,7 +145,7 @@ fn show_page(args: &PageArgs) -> Result<()> {
         let usable = page::is_usable(tty);
         return usable.then_some(()).with_context(|| format!("{tty} has no hardware")).kind(Exit::Environment);
     }
-    page::run(&mut Console::open()?)
+    page::run(&mut Console::open()?, Place::Console)
 }
 
 fn adopt_disk(args: &AdoptArgs) -> Result<()> {

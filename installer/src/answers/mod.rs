@@ -30,7 +30,7 @@ pub use json::json_schema;
 pub use problems::{Place, Problem, Problems};
 pub use schema::*;
 pub use scrub::scrub;
-pub use secret::Secret;
+pub use secret::{STARS, Secret};
 pub use source::{FILE_NAME, bytes, find, load, name_of, read_bytes};
 pub use types::*;
 

@@ -22,6 +22,13 @@ pub struct HearthFile {
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
+impl HearthFile {
+    /// A file called `name`.
+    pub fn new(name: &str, bytes: impl Into<Zeroizing<Vec<u8>>>) -> Self {
+        Self { name: name.to_owned(), bytes: bytes.into() }
+    }
+}
+
 impl std::fmt::Debug for HearthFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "HearthFile({}, {} bytes)", self.name, self.bytes.len())

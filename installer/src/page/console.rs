@@ -111,10 +111,12 @@ impl Talk for Console {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error).context("waiting for the console"),
             }
+            // A terminal whose other end is gone ends like a file, again and again.
+            let hung_up = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
             let mut buffer = [0; 1024];
             match self.input.read(&mut buffer) {
                 // Ctrl-D at the start of a line ends a file, but a console goes on.
-                Ok(0) if self.before.is_some() => return Ok(Input::Line(String::new())),
+                Ok(0) if self.before.is_some() && !hung_up => return Ok(Input::Line(String::new())),
                 Ok(0) => return Ok(Input::Closed),
                 Ok(n) => self.take(&buffer[..n]),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

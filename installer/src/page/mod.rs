@@ -3,6 +3,7 @@
 
 mod answers;
 mod console;
+mod door;
 mod font;
 pub mod text;
 mod view;
@@ -17,6 +18,7 @@ pub use answers::AnswerFile;
 pub use console::{Console, Input, Talk};
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
 
+use crate::claim::{self, Door};
 use crate::facts::{Facts, Nic, gather, nics_now};
 use crate::run::Cmd;
 #[cfg(test)]
@@ -25,9 +27,18 @@ pub(crate) use console::script;
 /// How often the page looks whether an address or a disk has come or gone.
 const GLANCE: Duration = Duration::from_secs(5);
 
+/// Where somebody looks at the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the machine: on its screen or its serial port.
+    Console,
+    /// Elsewhere, let in by SSH.
+    Ssh,
+}
+
 /// Shows the page and does what is chosen, until the console is hung up or the
 /// machine stops.
-pub fn run(console: &mut Console) -> Result<()> {
+pub fn run(console: &mut Console, place: Place) -> Result<()> {
     font::enlarge();
     loop {
         let facts = match gather() {
@@ -42,11 +53,16 @@ pub fn run(console: &mut Console) -> Result<()> {
         };
         let situation = crate::adopt::situation(&facts);
         let answers = AnswerFile::look(&facts);
-        console.say_all(&page(&facts, &situation, &answers))?;
-        match answer(console, &facts, &situation)? {
-            Answer::LookAgain => {}
+        let door = Door::look();
+        console.say_all(&page(&facts, &situation, &answers, door.as_ref().map(|door| (door, place))))?;
+        let reopens = place == Place::Console && door.as_ref().is_some_and(|door| door.state.is_closed());
+        let shown = Shown { door, reopens };
+        match answer(console, &facts, &situation, &shown)? {
+            // Only where the page said so before: whoever presses it has read what happened.
+            Answer::Enter if reopens => claim::reopen()?,
+            Answer::Enter | Answer::LookAgain => {}
             Answer::Gone => return Ok(()),
-            Answer::Chosen(choice) => act(console, choice, &facts, &answers)?,
+            Answer::Chosen(choice) => act(console, choice, &facts, &answers, shown.door.as_ref())?,
         }
     }
 }
@@ -54,14 +70,23 @@ pub fn run(console: &mut Console) -> Result<()> {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Chosen(Choice),
+    Enter,
     LookAgain,
     Gone,
 }
 
+/// What the page said of SSH.
+struct Shown {
+    door: Option<Door>,
+    /// Enter alone opens it again.
+    reopens: bool,
+}
+
 /// Waits for a number from the menu; ends early if the machine has changed.
-fn answer(console: &mut Console, facts: &Facts, situation: &Situation) -> Result<Answer> {
-    let mut watch = Watch::new(&facts.nics);
-    console.ask(&view::prompt(situation))?;
+fn answer(console: &mut Console, facts: &Facts, situation: &Situation, shown: &Shown) -> Result<Answer> {
+    let mut watch = Watch::new(&facts.nics, shown.door.clone());
+    let prompt = view::prompt(situation, shown.reopens);
+    console.ask(&prompt)?;
     loop {
         match console.hear(Some(GLANCE))? {
             Input::Closed => return Ok(Answer::Gone),
@@ -70,13 +95,13 @@ fn answer(console: &mut Console, facts: &Facts, situation: &Situation) -> Result
                 return Ok(Answer::LookAgain);
             }
             Input::Nothing => {}
-            Input::Line(line) if line.is_empty() => return Ok(Answer::LookAgain),
+            Input::Line(line) if line.is_empty() => return Ok(Answer::Enter),
             Input::Line(line) => {
                 if let Some(choice) = choice(&line, situation) {
                     return Ok(Answer::Chosen(choice));
                 }
                 console.say(&view::wrong(&line, situation))?;
-                console.ask(&view::prompt(situation))?;
+                console.ask(&prompt)?;
             }
         }
     }
@@ -87,7 +112,7 @@ fn choice(line: &str, situation: &Situation) -> Option<Choice> {
     Choice::offered(situation).get(number.checked_sub(1)?).copied()
 }
 
-fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFile) -> Result<()> {
+fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFile, door: Option<&Door>) -> Result<()> {
     match choice {
         Choice::RunHere => {
             // A refusal or a failure is said here, and then the page comes back.
@@ -98,6 +123,7 @@ fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFil
         }
         Choice::Details => {
             let mut lines = answers.details();
+            lines.extend(door.map(door::details).unwrap_or_default());
             if !lines.is_empty() {
                 lines.push(String::new());
             }
@@ -133,17 +159,17 @@ fn power(console: &mut Console, words: &str, verb: &str) -> Result<()> {
     Ok(())
 }
 
-/// Notices that addresses or disks have come or gone.
+/// Notices that addresses, disks or people have come or gone.
 struct Watch {
     seen: State,
     fresh: Option<State>,
 }
 
-type State = (Vec<Nic>, String);
+type State = (Vec<Nic>, String, Option<Door>);
 
 impl Watch {
-    fn new(nics: &[Nic]) -> Self {
-        Self { seen: (nics.to_vec(), disks()), fresh: None }
+    fn new(nics: &[Nic], door: Option<Door>) -> Self {
+        Self { seen: (nics.to_vec(), disks(), door), fresh: None }
     }
 
     /// True once something differs and has stayed so between two looks: addresses come
@@ -151,7 +177,7 @@ impl Watch {
     fn changed(&mut self) -> bool {
         // Without an answer from `ip` there is nothing new to show either.
         let Ok(nics) = nics_now() else { return false };
-        let now = (nics, disks());
+        let now = (nics, disks(), Door::look());
         if now == self.seen {
             self.fresh = None;
             return false;

@@ -1,7 +1,9 @@
 //! What the page says, as lines made from facts. Nothing here reads or writes.
 
 use super::answers::AnswerFile;
-use super::text::{count, cut, wrap};
+use super::text::{WIDTH, count, cut, wrap};
+use super::{Place, door};
+use crate::claim::Door;
 use crate::facts::{Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
 use crate::layout::Part;
 use crate::manifest::Bundle;
@@ -63,14 +65,23 @@ impl Choice {
     }
 }
 
-/// The whole page.
-pub fn page(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<String> {
-    let full = compose(facts, situation, answers, true);
-    if full.len() < HEIGHT { full } else { compose(facts, situation, answers, false) }
+/// The whole page, with how SSH stands before setup, as it is told at that place.
+pub fn page(facts: &Facts, situation: &Situation, answers: &AnswerFile, door: Option<(&Door, Place)>) -> Vec<String> {
+    let full = compose(facts, situation, answers, door, true);
+    if full.len() < HEIGHT { full } else { compose(facts, situation, answers, door, false) }
 }
 
-fn compose(facts: &Facts, situation: &Situation, answers: &AnswerFile, full: bool) -> Vec<String> {
+fn compose(
+    facts: &Facts,
+    situation: &Situation,
+    answers: &AnswerFile,
+    door: Option<(&Door, Place)>,
+    full: bool,
+) -> Vec<String> {
     let mut out = title(facts, situation);
+    if let Some((door, place)) = door {
+        out.extend(door::lines(door, place, facts, full));
+    }
     out.extend(answers.lines(full));
     out.extend(machine(facts, full));
     out.push(format!("Disks ({})", facts.disks.len()));
@@ -80,6 +91,9 @@ fn compose(facts: &Facts, situation: &Situation, answers: &AnswerFile, full: boo
     out.push(format!("Network ({})", facts.nics.len()));
     out.extend(facts.nics.iter().flat_map(nic_lines));
     out.extend(facts.duplicates.iter().flat_map(|duplicate| duplicate_lines(facts, duplicate)));
+    if full {
+        out.push(String::new());
+    }
     out.extend(menu(situation));
     out
 }
@@ -115,7 +129,7 @@ fn machine(facts: &Facts, full: bool) -> Vec<String> {
         [&facts.machine.vendor, &facts.machine.product].into_iter().flatten().map(String::as_str).collect();
     let title = if names.is_empty() { "its maker gave it no name".to_owned() } else { names.join(" ") };
     out.extend(wrap("  machine  ", &format!("{title}, started by {}", firmware(facts.firmware))));
-    out.extend(wrap("  CPU      ", &processor(facts)));
+    out.extend(wrap("  CPU      ", &processor(facts, full)));
     if let Some(image) = &facts.image {
         let Bundle::Absent { reason } = &image.bundle;
         let reason = if full { format!(" ({reason})") } else { String::new() };
@@ -133,8 +147,9 @@ fn firmware(firmware: Firmware) -> &'static str {
     }
 }
 
-fn processor(facts: &Facts) -> String {
-    let mut text = facts.cpu.model.clone().unwrap_or_else(|| "model not told".to_owned());
+/// The processor and the memory; unless `full`, the model is cut so that all of it is one line.
+fn processor(facts: &Facts, full: bool) -> String {
+    let mut text = String::new();
     if let Some(cores) = facts.cpu.cores {
         text += &format!(", {}", count(cores as usize, "core"));
     }
@@ -142,7 +157,8 @@ fn processor(facts: &Facts) -> String {
     if let Some(memory) = facts.memory {
         text += &format!("; memory {memory}");
     }
-    text
+    let room = if full { usize::MAX } else { (WIDTH - "  CPU      ".len()).saturating_sub(text.len()) };
+    cut(facts.cpu.model.as_deref().unwrap_or("model not told"), room) + &text
 }
 
 fn disk_lines(disk: &Disk, full: bool) -> Vec<String> {
@@ -150,7 +166,7 @@ fn disk_lines(disk: &Disk, full: bool) -> Vec<String> {
     let first = format!("  {:<8} {size:>9}  ", cut(&disk.name, 12));
     if !full {
         let what = if disk.boot_medium { "Hearth runs from it; " } else { "" };
-        return vec![cut(&format!("{first}{what}{}", identity(disk)), super::text::WIDTH)];
+        return vec![cut(&format!("{first}{what}{}", identity(disk)), WIDTH)];
     }
     let mut out = wrap(&first, &identity(disk));
     out.extend(wrap(&" ".repeat(first.len()), &contents(disk)));
@@ -261,7 +277,7 @@ fn duplicate_lines(facts: &Facts, duplicate: &Duplicate) -> Vec<String> {
 }
 
 fn menu(situation: &Situation) -> Vec<String> {
-    let mut out = vec![String::new(), "How to continue".to_owned()];
+    let mut out = vec!["How to continue".to_owned()];
     for (i, choice) in Choice::offered(situation).iter().enumerate() {
         out.push(format!("  {}) {}", i + 1, choice.words(situation)));
     }
@@ -269,9 +285,10 @@ fn menu(situation: &Situation) -> Vec<String> {
 }
 
 /// What the page ends with; the answer is typed behind it.
-pub fn prompt(situation: &Situation) -> String {
+pub fn prompt(situation: &Situation, reopens: bool) -> String {
     let last = Choice::offered(situation).len();
-    format!("Type a number from 1 to {last} and press Enter (Enter alone looks again): ")
+    let alone = if reopens { "opens SSH again" } else { "looks again" };
+    format!("Type a number from 1 to {last} and press Enter (Enter alone {alone}): ")
 }
 
 /// What a wrong answer gets.

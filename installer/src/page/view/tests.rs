@@ -17,12 +17,15 @@ fn golden(name: &str, lines: &[String]) {
 #[test]
 fn pages_are_as_people_saw_them_last() {
     for name in ZOO {
-        let mut lines = page(&zoo::facts(name), &Situation::Setup, &AnswerFile::Absent);
-        lines.push(prompt(&Situation::Setup));
+        let mut lines = page(&zoo::facts(name), &Situation::Setup, &AnswerFile::Absent, None);
+        lines.push(prompt(&Situation::Setup, false));
         golden(&format!("{name}-setup"), &lines);
     }
     let why = "writing the partition table failed: Input/output error. The disk may be failing.";
-    golden("mini-pc-stopped", &page(&zoo::facts("mini-pc"), &Situation::Stopped(why.to_owned()), &AnswerFile::Absent));
+    golden(
+        "mini-pc-stopped",
+        &page(&zoo::facts("mini-pc"), &Situation::Stopped(why.to_owned()), &AnswerFile::Absent, None),
+    );
     golden("odd-details", &details(&zoo::facts("odd")));
     golden("nas-details", &details(&zoo::facts("nas")));
 }
@@ -37,18 +40,62 @@ fn wrong_answers() -> AnswerFile {
 fn an_answer_file_is_never_passed_over_in_silence() {
     let clean = AnswerFile::Clean("hearth.toml".to_owned());
     let two = AnswerFile::Unreadable("there are 2 answer files, hearth.toml and hearth.toml.txt".to_owned());
-    golden("mini-pc-answers-clean", &page(&zoo::facts("mini-pc"), &Situation::Setup, &clean));
-    golden("mini-pc-answers-two", &page(&zoo::facts("mini-pc"), &Situation::Setup, &two));
-    golden("nas-answers-wrong", &page(&zoo::facts("nas"), &Situation::Setup, &wrong_answers()));
+    golden("mini-pc-answers-clean", &page(&zoo::facts("mini-pc"), &Situation::Setup, &clean, None));
+    golden("mini-pc-answers-two", &page(&zoo::facts("mini-pc"), &Situation::Setup, &two, None));
+    golden("nas-answers-wrong", &page(&zoo::facts("nas"), &Situation::Setup, &wrong_answers(), None));
     golden("answers-wrong-details", &wrong_answers().details());
     for name in ZOO {
         for answers in [&clean, &two, &wrong_answers()] {
-            let page = page(&zoo::facts(name), &Situation::Setup, answers);
+            let page = page(&zoo::facts(name), &Situation::Setup, answers, None);
             assert!(page.len() < 24, "{name}: {} lines", page.len());
             for line in page.iter().chain(&answers.details()) {
                 assert!(line.len() <= WIDTH, "{name}: {line:?}");
                 assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
                 assert!(!line.contains("hunter2"), "{line}");
+            }
+        }
+    }
+}
+
+fn door() -> Door {
+    Door { state: crate::claim::test_state(), session: None }
+}
+
+fn closed() -> Door {
+    let mut door = door();
+    for from in ["192.168.1.66", "2001:db8::66", "192.168.1.66", "192.168.1.66", "10.0.0.9"] {
+        door.state.admits("no code", from.parse().ok());
+    }
+    door
+}
+
+#[test]
+fn s9_the_page_shows_the_code_and_the_fingerprint() {
+    let mut told = door();
+    told.state.keys = 2;
+    told.state.remarks = vec!["authorized_keys on HEARTH: line 3: it is cut off; copy the whole line".to_owned()];
+    let taken = Door { session: Some("192.168.1.5".parse().ok()), ..door() };
+    let at = |name: &str, door: &Door, place: Place| {
+        page(&zoo::facts(name), &Situation::Setup, &AnswerFile::Absent, Some((door, place)))
+    };
+    golden("mini-pc-door", &at("mini-pc", &told, Place::Console));
+    golden("mini-pc-door-taken", &at("mini-pc", &taken, Place::Console));
+    let mut lines = at("mini-pc", &closed(), Place::Console);
+    lines.push(prompt(&Situation::Setup, true));
+    golden("mini-pc-door-closed", &lines);
+    golden("mini-pc-door-closed-ssh", &at("mini-pc", &closed(), Place::Ssh));
+    golden("nas-door", &page(&zoo::facts("nas"), &Situation::Setup, &wrong_answers(), Some((&told, Place::Console))));
+    // Whoever is in already has no use for the code.
+    assert!(!at("mini-pc", &door(), Place::Ssh).iter().any(|line| line.contains("SSH ")));
+    for name in ZOO {
+        for door in [&told, &taken, &closed()] {
+            for answers in [&AnswerFile::Absent, &wrong_answers()] {
+                let page = page(&zoo::facts(name), &Situation::Setup, answers, Some((door, Place::Console)));
+                assert!(page.len() < 24, "{name}: {} lines\n{}", page.len(), page.join("\n"));
+                for line in &page {
+                    assert!(line.len() <= WIDTH, "{name}: {line:?}");
+                    assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
+                }
             }
         }
     }
@@ -74,14 +121,14 @@ fn the_head_above_a_login() {
 fn everything_fits_80_columns_and_the_page_fits_24_lines() {
     for name in ZOO {
         let facts = zoo::facts(name);
-        let page = page(&facts, &Situation::Setup, &AnswerFile::Absent);
+        let page = page(&facts, &Situation::Setup, &AnswerFile::Absent, None);
         for line in page.iter().chain(&details(&facts)) {
             assert!(line.len() <= WIDTH, "{name}: {line:?}");
             assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {line:?}");
         }
         assert!(page.len() < 24, "{name}: {} lines", page.len());
     }
-    assert!(prompt(&Situation::Setup).len() < WIDTH);
+    assert!(prompt(&Situation::Setup, false).len() < WIDTH);
 }
 
 #[test]
@@ -91,7 +138,7 @@ fn many_disks_take_a_line_each() {
     for i in 0..6 {
         facts.disks.push(Disk { name: format!("sd{}", char::from(b'f' + i)), ..disk.clone() });
     }
-    let page = page(&facts, &Situation::Setup, &AnswerFile::Absent);
+    let page = page(&facts, &Situation::Setup, &AnswerFile::Absent, None);
     assert!(page.len() <= 27, "{}", page.join("\n"));
     assert_eq!(page.iter().filter(|line| line.contains("serial ")).count(), 11);
     assert!(page.iter().any(|line| line.contains("Hearth runs from it")));
