@@ -170,12 +170,18 @@ impl Lab {
 
     /// Runs a program of the tools tree to its end, or for `timeout`; the lab's own folder is shown to it.
     pub fn run(&self, program: &str, args: &[&str], timeout: Duration) -> Result<Output> {
+        let mut command = self.tool(program, &[self.dir.path()])?;
+        command.args(args);
+        self.run_command(command, timeout).with_context(|| format!("running {program}"))
+    }
+
+    /// Runs `command` to its end, or for `timeout`, without anything on its standard input.
+    pub fn run_command(&self, mut command: Command, timeout: Duration) -> Result<Output> {
         let dir = WorkDir::new()?;
         let (out, err) = (dir.join("out"), dir.join("err"));
-        let mut command = self.tool(program, &[self.dir.path()])?;
-        command.args(args).stdin(std::process::Stdio::null());
+        command.stdin(std::process::Stdio::null());
         command.stdout(std::fs::File::create(&out)?).stderr(std::fs::File::create(&err)?);
-        let mut running = Running::start(command).with_context(|| format!("starting {program}"))?;
+        let mut running = Running::start(command)?;
         let status = running.wait(timeout);
         running.kill();
         let text = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

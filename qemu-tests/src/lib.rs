@@ -20,6 +20,7 @@ mod prepared;
 pub mod random;
 mod screen;
 mod transcript;
+pub mod visitor;
 mod vm;
 pub mod wire;
 pub mod workstation;
