@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -15,12 +16,23 @@ use crate::ioctl;
 
 /// Replaces `path` with `bytes`: after a power cut it is the old file or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o644)
+}
+
+/// The same for a file that its owner alone may read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o600)
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let parent = path.parent().context("a file needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     let mut name = path.file_name().context("a file needs a name")?.to_owned();
     name.push(".new");
     let fresh = parent.join(name);
-    let mut file = File::create(&fresh).with_context(|| format!("making {}", fresh.display()))?;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(mode).open(&fresh);
+    let mut file = file.with_context(|| format!("making {}", fresh.display()))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", fresh.display()))?;
     fs::rename(&fresh, path).with_context(|| format!("renaming {} to {}", fresh.display(), path.display()))?;
     sync_dir(parent)

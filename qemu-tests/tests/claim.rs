@@ -267,5 +267,5 @@ fn flash(lab: &Lab, station: &Workstation, vm: &Vm, public: &str) -> Result<Stri
 
 /// Waits until the last session is gone.
 fn nobody_is_in() -> String {
-    format!("for i in $(seq 60); do {{ {PROCESSES}; }} >&2 || exit 0; sleep 1; done; exit 1")
+    format!("for i in $(seq 60); do [ -n \"$({PROCESSES})\" ] || exit 0; sleep 1; done; {PROCESSES}; exit 1")
 }

@@ -39,6 +39,7 @@ use crate::exit::{Exit, Kind as _};
 use crate::facts::{Facts, Mode, gather};
 use crate::layout::ADOPTED;
 use crate::page::{self, Console, Place, Talk as _};
+use crate::run::Cmd;
 use store::Store;
 
 /// Who logs in before setup.
@@ -56,7 +57,7 @@ const KEYS: &str = "/run/hearth/setup/authorized_keys";
 const BANNER: &str = "/run/hearth/setup/banner";
 
 /// The host key that the door's sshd shows, the only one.
-const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
 /// More of a password than this is not read.
 const TYPED_LIMIT: u64 = 512;
@@ -88,12 +89,11 @@ pub fn open() -> Result<()> {
             .kind(Exit::Refused);
     }
     let mut found = on_the_medium(&facts);
-    let host_key = fs::read_to_string(HOST_KEY).ok().as_deref().and_then(fingerprint);
     let state = State {
         code: Code::draw()?,
         flashed: found.flashed.take(),
         keys: found.keys.good.len(),
-        host_key,
+        host_key: host_key()?,
         remarks: std::mem::take(&mut found.remarks),
         wrong: Vec::new(),
     };
@@ -143,6 +143,17 @@ fn look(dir: &Path) -> Found {
         }
     }
     found
+}
+
+/// Makes the host key, unless it is there; gives its fingerprint. It lies in memory as all of `/etc` does.
+fn host_key() -> Result<String> {
+    if !Path::new(HOST_KEY).exists() {
+        let make = Cmd::new("making the SSH host key", "ssh-keygen");
+        make.args(["-q", "-t", "ed25519", "-N", "", "-C", "setup", "-f", HOST_KEY]).run()?;
+    }
+    let public = format!("{HOST_KEY}.pub");
+    let text = fs::read_to_string(&public).with_context(|| format!("reading {public}"))?;
+    fingerprint(&text).with_context(|| format!("{public} is damaged"))
 }
 
 /// The fingerprint of a public key, as OpenSSH writes it.
@@ -307,6 +318,6 @@ mod tests {
         for absent in ["Subsystem", "AcceptEnv", "SetEnv", "Match", "Include"] {
             assert!(setting(absent).is_empty(), "{absent}");
         }
-        assert_eq!(format!("{}.pub", setting("HostKey")[0]), HOST_KEY);
+        assert_eq!(setting("HostKey"), [HOST_KEY]);
     }
 }

@@ -22,7 +22,7 @@ pub struct State {
     /// How many public keys on HEARTH open the door, too.
     pub keys: usize,
     /// The fingerprint of the host key: who connects compares it.
-    pub host_key: Option<String>,
+    pub host_key: String,
     /// What is wrong with the files on HEARTH, a sentence each.
     pub remarks: Vec<String>,
     /// The wrong codes since the present code was drawn.
@@ -95,7 +95,7 @@ pub(crate) mod tests {
             code: Code::read(RIGHT).unwrap(),
             flashed: None,
             keys: 0,
-            host_key: Some("SHA256:8D5Bga2YiTUjGRIxC6wUqfmXvKj0cJhSa/Jz2sCjNMk".to_owned()),
+            host_key: "SHA256:8D5Bga2YiTUjGRIxC6wUqfmXvKj0cJhSa/Jz2sCjNMk".to_owned(),
             remarks: Vec::new(),
             wrong: Vec::new(),
         }

@@ -110,7 +110,7 @@ impl Store {
 
     fn write(&self, state: &State) -> Result<()> {
         let bytes = Zeroizing::new(serde_json::to_vec(state).context("writing the door's state as JSON")?);
-        durable::write(&self.state(), &bytes)
+        durable::write_private(&self.state(), &bytes)
     }
 
     fn lock(&self) -> Result<Flock<File>> {
@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(store.change(|_| Ok(())).unwrap(), None);
         store.create(&state()).unwrap();
         assert_eq!(store.read().unwrap(), Some(state()));
-        assert_eq!(fs::metadata(&store.0).unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&store.0), mode(&store.state())), (0o700, 0o600));
     }
 
     #[test]

@@ -30,14 +30,13 @@ pub(super) fn lines(door: &Door, place: Place, facts: &Facts, full: bool) -> Vec
 }
 
 fn open(door: &Door, facts: &Facts) -> Vec<String> {
-    let address = address(facts).map(|address| format!(" (or {USER}@{address})")).unwrap_or_default();
-    let mut out = match door.session {
-        Some(from) => wrap(FIRST, &format!("in use from {}; one at a time may", told(from))),
-        None => wrap(FIRST, &format!("ssh {USER}@hearth.local{address}, code {}", *door.state.code.shown())),
-    };
-    if let (Some(host_key), None) = (&door.state.host_key, door.session) {
-        out.push(format!("{INDENT}host key {host_key}"));
+    if let Some(from) = door.session {
+        let from = from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string());
+        return wrap(FIRST, &format!("in use from {from}. One session at a time."));
     }
+    let address = address(facts).map(|address| format!(" (or {USER}@{address})")).unwrap_or_default();
+    let mut out = wrap(FIRST, &format!("ssh {USER}@hearth.local{address}, code {}", *door.state.code.shown()));
+    out.push(format!("{INDENT}host key {}", door.state.host_key));
     out
 }
 
@@ -61,10 +60,6 @@ pub(super) fn details(door: &Door) -> Vec<String> {
     }
     out.extend(door.state.remarks.iter().flat_map(|remark| wrap("SSH ", remark)));
     out
-}
-
-fn told(from: Option<IpAddr>) -> String {
-    from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string())
 }
 
 /// The address that is easiest to type.
