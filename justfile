@@ -48,12 +48,13 @@ generate:
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
 
-# The virtual machine tests of every run: the boots, running from the disk, upgrades, and flashing
+# The virtual machine tests of every run: the boots, running from the disk, upgrades, flashing, and SSH before setup
 vm: _packed-image
     {{vm_tests}} --test boots -- --test-threads=1
     {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
     {{vm_tests}} --test packages -- --test-threads=1
     {{vm_tests}} --test flash -- --test-threads=1 an_interrupted_flash
+    {{vm_tests}} --test claim -- --test-threads=1 s9_a_code
 
 # Signals at every stage of a whole build; then the slow virtual machine tests of the image, too: power
 # cuts, twins, identities, disk sizes, recovery, answer files, the harness itself
@@ -64,6 +65,10 @@ prove-image: _builder _test-image
 # Flashing: power cuts at any instant, disks that must not be written to, broken disks and images
 prove-flash: _packed-image
     {{vm_tests}} --test flash --test flash_faults --test flash_refusals -- --test-threads=1
+
+# SSH before setup: by the code on the page, and by what flash leaves for a machine without a screen
+prove-consoles: _packed-image
+    {{vm_tests}} --test claim -- --test-threads=1
 
 # README's first command in a minimal Debian 13 (as root), and the boot of what it made
 prove-newcomer: _builder
