@@ -72,6 +72,14 @@ impl Target {
         }
     }
 
+    /// Its model and serial number, for people.
+    pub fn told(&self) -> String {
+        let model = self.model.as_deref().unwrap_or("a disk");
+        self.serial
+            .as_ref()
+            .map_or_else(|| format!("{model} ({})", self.name), |serial| format!("{model}, serial {serial}"))
+    }
+
     /// Whether `disk` is the same one, whatever its name is now.
     pub fn is(&self, disk: &Disk) -> bool {
         (&self.serial, &self.wwn, self.size, self.sector) == (&disk.serial, &disk.wwn, disk.size, disk.logical_sector)

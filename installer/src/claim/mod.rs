@@ -33,11 +33,11 @@ pub use keys::Keys;
 pub(crate) use state::tests::state as test_state;
 pub use state::{LIMIT, State, Wrong};
 
-use crate::adopt::on_hearth;
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Facts, Mode, gather};
 use crate::layout::ADOPTED;
+use crate::machine::{Dev, on_hearth};
 use crate::page::{self, Console, Place, Talk as _};
 use crate::run::Cmd;
 use store::Store;
@@ -117,7 +117,7 @@ struct Found {
 /// from the code on the consoles.
 fn on_the_medium(facts: &Facts) -> Found {
     let Some(disk) = facts.boot_disk() else { return Found::default() };
-    on_hearth(&disk.name, |dir| Ok(look(dir))).unwrap_or_else(|error| Found {
+    on_hearth(&Dev::hearth(&disk.name), |dir| Ok(look(dir))).unwrap_or_else(|error| Found {
         remarks: vec![format!("HEARTH cannot be read: {error:#}")],
         ..Found::default()
     })
@@ -157,7 +157,7 @@ fn host_key() -> Result<String> {
 }
 
 /// The fingerprint of a public key, as OpenSSH writes it.
-fn fingerprint(public: &str) -> Option<String> {
+pub fn fingerprint(public: &str) -> Option<String> {
     let blob = STANDARD.decode(public.split_whitespace().nth(1)?).ok()?;
     Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob))))
 }

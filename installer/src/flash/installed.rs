@@ -65,8 +65,7 @@ fn last_write(file: &File, start: Bytes) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(u64::from(seconds)))
 }
 
-/// The day of `time`, in UTC, as YYYY-MM-DD.
-pub fn day(time: SystemTime) -> String {
+fn day(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.split('T').next().unwrap_or_default().to_owned()
 }

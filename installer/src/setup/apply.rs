@@ -2,6 +2,8 @@
 //! first and does only what is missing; after a power cut they run again from the top.
 //! When all are through, the machine is sealed.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, Result};
 
 use super::journal::{Event, Journal};
@@ -9,9 +11,14 @@ use super::plan::SetupPlan;
 use super::take::{ANSWERS, SEALED, pending};
 use super::{disks, steps};
 use crate::answers::{self, Answers};
+use crate::claim;
 use crate::exit::{Exit, Kind as _};
 use crate::machine::{Dev, Machine};
+use crate::render::report::{FILE_NAME as REPORT, Outcome, Report, Success};
 use crate::render::{File, Owner};
+
+/// The public key by which this machine is known.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
 
 /// Who says it.
 const VOICE: &str = "Hearth";
@@ -41,8 +48,15 @@ pub struct Job {
     pub text: zeroize::Zeroizing<String>,
     /// HEARTH of the disk that this machine runs from.
     pub hearth: Dev,
+    /// When this is, as people write it.
+    pub now: String,
+}
+
+impl Job {
     /// The day, as YYYY-MM-DD.
-    pub today: String,
+    pub fn day(&self) -> &str {
+        self.now.split(' ').next().unwrap_or_default()
+    }
 }
 
 /// A step: its word in the journal, what people read, and how it is done.
@@ -70,7 +84,7 @@ fn all<M: Machine>() -> Vec<Step<M>> {
 }
 
 /// Carries on with the setup that is not finished; nothing to do is fine.
-pub fn resume(machine: &mut impl Machine, today: &str) -> Result<()> {
+pub fn resume(machine: &mut impl Machine, now: &str) -> Result<()> {
     let Some((approved, bytes)) = pending(machine)? else { return Ok(()) };
     let facts = machine.facts()?;
     let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
@@ -78,7 +92,7 @@ pub fn resume(machine: &mut impl Machine, today: &str) -> Result<()> {
         .map_err(|problems| anyhow::anyhow!("the answers that were taken over are damaged:\n{problems}"))
         .kind(Exit::Mismatch)?;
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    let job = Job { plan: approved.plan, answers, text, hearth: Dev::hearth(&disk.name), today: today.to_owned() };
+    let job = Job { plan: approved.plan, answers, text, hearth: Dev::hearth(&disk.name), now: now.to_owned() };
     run(machine, &job)
 }
 
@@ -104,15 +118,41 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
         }
     }
     machine.say(&format!("{VOICE}: {count}/{count} sealing ..."));
-    seal(machine, job).context("sealing")
+    seal(machine, job, &journal).context("sealing")
 }
 
-/// The end: the answers with their secrets go, and answer files are not looked at any more.
-fn seal(machine: &mut impl Machine, job: &Job) -> Result<()> {
+/// The end: the report is written, the answers with their secrets go, and answer files are not
+/// looked at any more.
+fn seal(machine: &mut impl Machine, job: &Job, journal: &Journal) -> Result<()> {
+    let text = success(machine, job, journal)?;
+    machine.put_hearth_file(&job.hearth, REPORT, text.as_bytes()).context("writing the report to HEARTH")?;
     machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
     machine.remove_file(ANSWERS)?;
     machine.say(&format!("{VOICE}: this machine is set up."));
     Ok(())
+}
+
+/// What the owner reads who was not there.
+fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<String> {
+    let facts = machine.facts()?;
+    let told = facts.nics.iter().flat_map(|nic| &nic.addresses).filter(|address| !address.link_local);
+    let addresses: Vec<IpAddr> = told.map(|address| address.ip).collect();
+    let admin = job.answers.admin.as_ref().context("the answers name no admin")?;
+    let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?.to_string();
+    let key = machine.read_file(HOST_KEY)?.unwrap_or_default();
+    let fingerprint = claim::fingerprint(&String::from_utf8_lossy(&key)).unwrap_or_else(|| "unknown".to_owned());
+    let mut done = job.plan.sentences();
+    done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
+    let outcome = Outcome::Success(Success {
+        hostname: &hostname,
+        addresses: &addresses,
+        login: &admin.login.to_string(),
+        ssh: !admin.ssh_keys.is_empty(),
+        fingerprint: &fingerprint,
+        url: None,
+        done: &done,
+    });
+    Ok(Report { version: facts.version(), when: &job.now, outcome }.text())
 }
 
 /// Puts files in place; true if any was not there as it should be.

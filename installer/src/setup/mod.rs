@@ -30,12 +30,10 @@ use crate::flash::installed;
 use crate::machine::real::{Real, say_failure};
 use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
+use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, By, SETUP_FILE};
 use plan::{Planned, Route, Surveys};
 use source::Found;
-
-/// What the owner of the answer file reads, beside it.
-pub const REPORT: &str = "hearth-report.txt";
 
 /// Looks for an answer file in setup mode and follows it. None is no failure: then people are
 /// asked. A refusal is told on every console and beside the answer file.
@@ -104,13 +102,14 @@ fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Plann
 /// consoles have been told.
 fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Error) {
     let Some(dev) = &found.on else { return };
-    let mut text = format!("Hearth did not follow {}.\r\n\r\n", found.name);
-    for cause in error.chain() {
-        for line in cause.to_string().lines() {
-            text.push_str(&format!("{line}\r\n"));
-        }
-    }
-    text.push_str("\r\nNo disk was changed. Correct the file, and start the machine again.\r\n");
+    let why: Vec<String> =
+        error.chain().flat_map(|cause| cause.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let outcome = Outcome::Failure(Failure {
+        what: &format!("{} was not followed. No disk was changed.", found.name),
+        why: &why,
+        advice: "correct the file, and start the machine again",
+    });
+    let text = Report { version: env!("CARGO_PKG_VERSION"), when: &now(), outcome }.text();
     if let Err(failed) = machine.put_hearth_file(dev, REPORT, text.as_bytes()) {
         say_failure(machine, &format!("Hearth: {REPORT} could not be written"), &failed);
     }
@@ -123,9 +122,15 @@ pub fn resume() -> Result<()> {
         return Err(anyhow!("a setup is carried out on the disk it was approved for, not in setup mode"))
             .kind(Exit::Refused);
     }
-    let done = apply::resume(&mut machine, &installed::day(SystemTime::now()));
+    let done = apply::resume(&mut machine, &now());
     if let Err(error) = &done {
         say_failure(&mut machine, "Hearth: setting up stopped. The next start goes on where it stopped", error);
     }
     done
+}
+
+/// When this is, in UTC, as people write it.
+fn now() -> String {
+    let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    format!("{} UTC", text[..16].replace('T', " "))
 }

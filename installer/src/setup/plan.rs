@@ -253,6 +253,16 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
 }
 
 impl SetupPlan {
+    /// What it comes to, a sentence each.
+    pub fn sentences(&self) -> Vec<String> {
+        let how = match self.system.route {
+            Route::Stay => "the disk that Hearth was started from",
+            Route::Write => "written from the medium that Hearth was started from",
+        };
+        let system = format!("Hearth runs from {}, {}: {how}.", self.system.disk.told(), self.system.disk.size);
+        std::iter::once(system).chain(self.roles.iter().map(roles::RoleDisk::sentence)).collect()
+    }
+
     /// What approval is given for.
     pub fn digest(&self) -> Digest {
         Digest::of(serde_json::to_vec(self).unwrap_or_default())

@@ -34,6 +34,26 @@ pub struct RoleDisk {
     pub what: What,
 }
 
+impl RoleDisk {
+    /// What becomes of it, in a sentence.
+    pub fn sentence(&self) -> String {
+        let places: Vec<String> = self.roles.iter().map(|role| format!("/mnt/{}", word(*role))).collect();
+        let places = places.join(" and ");
+        match &self.what {
+            What::Directory => format!("{places}: on the system disk."),
+            What::Adopt { disk, file_system, read_only, .. } => {
+                let how = if *read_only { "only read" } else { "with everything that is on it" };
+                format!("{places}: {}, {}, its {file_system} {how}.", disk.told(), disk.size)
+            }
+            What::Erase { disk, file_system, .. } => {
+                let kind = serde_json::to_value(file_system).ok();
+                let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("file system").to_owned();
+                format!("{places}: {}, {}, ERASED and formatted with {kind}.", disk.told(), disk.size)
+            }
+        }
+    }
+}
+
 /// What carries a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "prepare")]

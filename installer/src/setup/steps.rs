@@ -54,7 +54,7 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
 }
 
 fn take_off(machine: &mut impl Machine, job: &Job, dev: &Dev, name: &str) -> Result<()> {
-    let left = present::done(&job.text, &job.today).context("taking the secrets out of the answer file")?;
+    let left = present::done(&job.text, job.day()).context("taking the secrets out of the answer file")?;
     machine.put_hearth_file(dev, DONE_FILE, left.as_bytes())?;
     machine.scrub_hearth_file(dev, name)
 }
