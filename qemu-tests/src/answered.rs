@@ -13,7 +13,7 @@ use crate::lab::Lab;
 pub const ADMIN: &str = "ada";
 
 /// The hash of the console password `open sesame please`.
-pub const HASH: &str = "$y$j9T$DgIB1ohLoKFIe/vG4CRpN0$EuYt8hSz8UBvYFcaSCH/MHoyGPDYoJ8AhgJFR7kVBy2";
+pub const HASH: &str = "$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7";
 
 /// An answer file for the machine `name` that stays on its disk: the lines of `more` are
 /// part of the top level, `tables` follow.

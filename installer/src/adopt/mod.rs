@@ -17,6 +17,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 
+#[cfg(test)]
+pub(crate) use apply::resume as resume_on;
 pub use plan::{AdoptPlan, Refusal};
 
 use crate::approval::Token;

@@ -86,6 +86,8 @@ pub(crate) struct Fake {
     pub(crate) sector: SectorSize,
     pub(crate) mode: Mode,
     pub(crate) serial: Option<String>,
+    /// Disks besides the one that Hearth was started from, as they were before anything was done.
+    pub(crate) others: Vec<Disk>,
     places: BTreeMap<u32, Place>,
     mounts: BTreeSet<String>,
     pub(crate) leftovers: BTreeMap<u64, Content>,
@@ -114,6 +116,7 @@ impl Fake {
             sector,
             mode: Mode::Setup,
             serial: Some("S4EWNX0N123456".to_owned()),
+            others: Vec::new(),
             places: BTreeMap::new(),
             mounts: BTreeSet::new(),
             leftovers: BTreeMap::new(),
@@ -226,8 +229,27 @@ impl Fake {
         table.entries.iter().map(|entry| (entry.number, place(entry))).collect()
     }
 
+    /// The other disks lie far behind the first one.
     fn at(&self, dev: &Dev, offset: Bytes) -> u64 {
-        offset.0 + dev.part.map_or(0, |number| self.places[&number].start.0)
+        match self.others.iter().position(|disk| disk.name == dev.disk) {
+            Some(index) => ((index as u64 + 1) << 48) + offset.0,
+            None => offset.0 + dev.part.map_or(0, |number| self.places[&number].start.0),
+        }
+    }
+
+    /// Another disk as it is now: by its table, once that was written.
+    fn now(&self, disk: &Disk) -> Disk {
+        let mut now = disk.clone();
+        let Ok(table) = Table::read(self, &disk.name, disk.size, disk.logical_sector) else { return now };
+        now.table = Some(crate::facts::Table { kind: "gpt".to_owned(), id: Some(table.id.to_string()) });
+        now.content = None;
+        now.partitions = partitions(&disk.name, &table);
+        for part in &mut now.partitions {
+            let made = self.now.formatted.get(&format!("/dev/{}", part.device));
+            part.content =
+                made.map(|made| Content { kind: "made".to_owned(), label: None, id: Some(made.id.to_string()) });
+        }
+        now
     }
 
     fn effect(&mut self) -> Result<()> {
@@ -242,6 +264,23 @@ impl Fake {
         ensure!(self.mounts.contains(DATA_DIR), "data is not mounted");
         self.now.data.as_mut().ok_or_else(|| anyhow!("there is no data"))
     }
+}
+
+fn partitions(disk: &str, table: &Table) -> Vec<Partition> {
+    let sector = table.sector_size;
+    let partition = |entry: &Entry| Partition {
+        device: Dev::part(disk, entry.number).kernel_name(),
+        number: Some(entry.number),
+        start: Some(entry.offset(sector)),
+        size: entry.size(sector),
+        name: Some(entry.name.clone()),
+        kind: Some(entry.kind.to_string()),
+        guid: Some(entry.id.to_string()),
+        content: None,
+        mountpoints: Vec::new(),
+        holders: Vec::new(),
+    };
+    table.entries.iter().map(partition).collect()
 }
 
 fn chunks(at: u64, bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
@@ -294,24 +333,9 @@ impl Machine for Fake {
         disk.size = self.size;
         disk.serial.clone_from(&self.serial);
         disk.logical_sector = self.sector;
-        disk.partitions = Table::read(self, DISK, self.size, self.sector)
-            .map(|table| table.entries)
-            .unwrap_or_default()
-            .iter()
-            .map(|entry| Partition {
-                device: Dev::part(DISK, entry.number).kernel_name(),
-                number: Some(entry.number),
-                start: Some(entry.offset(self.sector)),
-                size: entry.size(self.sector),
-                name: Some(entry.name.clone()),
-                kind: Some(entry.kind.to_string()),
-                guid: Some(entry.id.to_string()),
-                content: None,
-                mountpoints: Vec::new(),
-                holders: Vec::new(),
-            })
-            .collect();
-        facts.disks = vec![disk];
+        let table = Table::read(self, DISK, self.size, self.sector);
+        disk.partitions = table.map(|table| partitions(DISK, &table)).unwrap_or_default();
+        facts.disks = std::iter::once(disk).chain(self.others.iter().map(|disk| self.now(disk))).collect();
         Ok(facts)
     }
 
@@ -354,7 +378,9 @@ impl Machine for Fake {
     }
 
     fn exists(&self, path: &str) -> bool {
-        let on_root = self.now.files.contains_key(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
+        let on_root = self.now.files.contains_key(path)
+            || self.now.placed.contains_key(path)
+            || ["/home", "/var/log", "/etc/hearth"].contains(&path);
         let mounted = self.mounts.contains(DATA_DIR);
         on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
     }
@@ -630,6 +656,13 @@ impl Machine for Fake {
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {
         self.effect()?;
+        if let Refresh::Enable(units) = part {
+            let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
+            let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();
+            let at = |text: String| text.lines().find_map(|line| line.strip_prefix("Where=").map(str::to_owned));
+            let mounted: Vec<String> = units.map(text).filter_map(at).collect();
+            self.mounts.extend(mounted);
+        }
         self.refreshed.push(part.clone());
         Ok(())
     }

@@ -41,15 +41,15 @@ pub struct Portal<'a> {
 pub fn files(portal: &Portal<'_>) -> Result<Vec<File>> {
     let file = |name: &str, text: String| File::private(format!("{DIR}/{name}"), Owner::AUTHELIA, text);
     Ok(vec![
-        file("configuration.yml", yaml(&configuration(portal)).context("writing Authelia's configuration")?),
-        file("users_database.yml", yaml(&people(portal.users)).context("writing Authelia's list of people")?),
+        file(
+            "configuration.yml",
+            serde_norway::to_string(&configuration(portal)).context("writing Authelia's configuration")?,
+        ),
+        file(
+            "users_database.yml",
+            serde_norway::to_string(&people(portal.users)).context("writing Authelia's list of people")?,
+        ),
     ])
-}
-
-/// Every text in quotes: older readers of YAML take a bare `no` or `1e3` for something else.
-fn yaml(value: &impl Serialize) -> Result<String> {
-    let options = serde_saphyr::ser_options! { quote_all: true };
-    Ok(serde_saphyr::to_string_with_options(value, options)?)
 }
 
 #[derive(Serialize)]

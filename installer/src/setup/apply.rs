@@ -85,7 +85,10 @@ fn all<M: Machine>() -> Vec<Step<M>> {
 
 /// Carries on with the setup that is not finished; nothing to do is fine.
 pub fn resume(machine: &mut impl Machine, now: &str) -> Result<()> {
-    let Some((approved, bytes)) = pending(machine)? else { return Ok(()) };
+    let Some((approved, bytes)) = pending(machine)? else {
+        // The power may have gone between the seal and this.
+        return if machine.exists(ANSWERS) { machine.remove_file(ANSWERS) } else { Ok(()) };
+    };
     let facts = machine.facts()?;
     let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
     let answers = answers::read_bytes(&bytes, ANSWERS)

@@ -8,6 +8,7 @@ use super::journal::Journal;
 use super::mounts::{self, Seen, seen, starts};
 use super::roles::{RoleDisk, What, label, state, word};
 use crate::adopt::plan::Target;
+use crate::bootchain::MBR_CODE;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::Disk;
 use crate::flash::{protected, traces};
@@ -77,8 +78,11 @@ fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result
             machine.write(&dev, at.max(ALIGNMENT), &zeros[..usize::try_from(len.0)?])?;
         }
         machine.flush(&dev)?;
-        machine.write(&dev, Bytes::ZERO, &zeros)?;
-        for write in table.writes(machine, &disk.name, disk.size)? {
+        for mut write in table.writes(machine, &disk.name, disk.size)? {
+            // The first sector comes last, and with it the mark goes: it lies where boot code would.
+            if write.offset == Bytes::ZERO {
+                write.bytes[..MBR_CODE].fill(0);
+            }
             machine.write(&dev, write.offset, &write.bytes)?;
             machine.flush(&dev)?;
         }

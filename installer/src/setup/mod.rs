@@ -38,23 +38,26 @@ use source::Found;
 /// Looks for an answer file in setup mode and follows it. None is no failure: then people are
 /// asked. A refusal is told on every console and beside the answer file.
 pub fn unattended() -> Result<()> {
-    let mut machine = Real;
+    begin(&mut Real)
+}
+
+fn begin(machine: &mut impl Machine) -> Result<()> {
     if machine.exists(take::SEALED) {
         return Ok(());
     }
     let facts = machine.facts()?;
-    let found = match source::find(&machine, &facts) {
+    let found = match source::find(machine, &facts) {
         Ok(None) => return Ok(()),
         Ok(Some(found)) => found,
         Err(error) => {
-            say_failure(&mut machine, "Hearth: the answer file was not followed", &error);
+            say_failure(machine, "Hearth: the answer file was not followed", &error);
             return Err(error);
         }
     };
-    let done = follow(&mut machine, &facts, &found);
+    let done = follow(machine, &facts, &found);
     if let Err(error) = &done {
-        say_failure(&mut machine, "Hearth: the answer file was not followed. No disk was changed", error);
-        report_failure(&mut machine, &found, error);
+        say_failure(machine, "Hearth: the answer file was not followed. No disk was changed", error);
+        report_failure(machine, &found, error);
     }
     done
 }
@@ -134,3 +137,6 @@ fn now() -> String {
     let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     format!("{} UTC", text[..16].replace('T', " "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::source;
 use crate::answers::{Secret, StackName, console_hash};
 use crate::digest::Digest;
+use crate::layout::PLAN_FILE;
 use crate::machine::{Account, Dev, Machine, Refresh};
 use crate::render::authelia::{self, Cost, Portal};
 use crate::render::docker::lan;
@@ -45,10 +46,12 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
             journal.warn(machine, "scrub", text)?;
         }
     }
-    // Last: as long as it is there, GRUB's other half of the hand-over is not finished either.
-    if machine.hearth_file(&job.hearth, SETUP_FILE)?.is_some() {
-        machine.remove_hearth_file(&job.hearth, SETUP_FILE)?;
-        did = Did::Work;
+    // Adoption removes its own plan, unless the power went just before that.
+    for name in [SETUP_FILE, PLAN_FILE] {
+        if machine.hearth_file(&job.hearth, name)?.is_some() {
+            machine.remove_hearth_file(&job.hearth, name)?;
+            did = Did::Work;
+        }
     }
     Ok(did)
 }

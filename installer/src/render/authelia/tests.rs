@@ -30,15 +30,15 @@ fn awkward(more: &str) -> Answers {
         )
     };
     let users = [
-        user("no", "null", "\"admins\", \"users\""),
+        user("no", "12", "\"admins\", \"users\""),
         user("true", "- # \"x\": {a}", "\"users\""),
-        user("y", "\u{e9}\u{1f600} \\n", ""),
+        user("y", "1e3 \u{e9}\u{1f600} \\n", ""),
     ];
     golden::answers_with("stacks = [\"core\"]", &format!("[admin]\nlogin = \"no\"\n{}{more}", users.concat()))
 }
 
 fn parsed(file: &File) -> Value {
-    serde_saphyr::from_str(std::str::from_utf8(&file.bytes).unwrap()).unwrap()
+    serde_norway::from_str(std::str::from_utf8(&file.bytes).unwrap()).unwrap()
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn surveys() -> Surveys {
 
 fn answers(text: &str) -> Answers {
     let rest = "version = 1\nrecovery-kit = \"declined\"\n";
-    let admin = "\n[admin]\nlogin = \"ada\"\nssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh a@b\"]\npassword-hash = \"$y$j9T$ZVvdycn1Mfb5rtmnJSjh./$Q8PDVzMRKwh3wMeGxoOHcHzZmhThrnHAH2SM0fpAp75\"\n";
+    let admin = "\n[admin]\nlogin = \"ada\"\nssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh a@b\"]\npassword-hash = \"$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7\"\n";
     answers::read(&format!("{rest}{text}{admin}"), "hearth.toml").unwrap_or_else(|problems| panic!("{problems}"))
 }
 

@@ -1,0 +1,267 @@
+//! The whole of setup on machines made of maps: from the answer file to the seal, with the
+//! power cut at every effect.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::answers::FILE_NAME;
+use crate::digest::Digest;
+use crate::facts::Disk;
+use crate::machine::fake::{DISK, Fake, Formatted, Loss};
+use crate::machine::{Account, Refresh};
+use crate::page::text::WIDTH;
+use crate::render::File;
+use crate::units::{Bytes, SectorSize};
+
+const ANSWERS: &str = r#"version = 1
+recovery-kit = "declined"
+stacks = ["core"]
+erase = ["ata-BLANK_1"]
+[system]
+disk = "this"
+hostname = "attic"
+[admin]
+login = "ada"
+ssh-keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh a@b"]
+password-hash = "$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7"
+[domain]
+dns = "duckdns"
+name = "attic.duckdns.org"
+token = "0a1b2c3d-0000-4000-8000-00000000beef"
+[[users]]
+name = "ada"
+display-name = "Ada"
+email = "ada@example.org"
+groups = ["admins"]
+password-hash = "$argon2id$v=19$m=65536,t=3,p=4$i2RIurmJ0ogFb4ssgoeMXQ$zUk46LvIWuEtD6U9beNceBEO6yZ2L12H8pOc2DRo15I"
+[[disks]]
+roles = ["media", "downloads"]
+disk = { serial = "BLANK-1" }
+prepare = "erase"
+[[disks]]
+roles = ["backups"]
+disk = { serial = "PHOTOS-1" }
+prepare = "adopt"
+"#;
+
+/// A word of the answers that must be nowhere in the end but on `data`.
+const TOKEN: &str = "00000000beef";
+
+fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
+    let facts = crate::facts::zoo::facts("nas");
+    let mut disk = facts.disks.into_iter().find(|disk| disk.name == "sdd").unwrap();
+    name.clone_into(&mut disk.name);
+    disk.path = format!("/dev/{name}");
+    disk.by_id = vec![format!("ata-{}", serial.replace('-', "_"))];
+    disk.serial = Some(serial.to_owned());
+    disk.wwn = None;
+    disk.size = Bytes::gib(100);
+    disk.content = content.map(|kind| crate::facts::Content {
+        kind: kind.to_owned(),
+        label: Some("photos".to_owned()),
+        id: Some("1f2e".to_owned()),
+    });
+    disk
+}
+
+/// A machine with an answer file on the disk it was started from.
+fn machine(answers: &str) -> Fake {
+    let mut fake = Fake::with(Bytes::gib(64), SectorSize(512));
+    fake.others = vec![disk("sda", "BLANK-1", None), disk("sdb", "PHOTOS-1", Some("ext4"))];
+    for world in [&mut fake.now, &mut fake.durable] {
+        world.hearth.insert(FILE_NAME.to_owned(), answers.as_bytes().to_vec());
+        let docker = File::public(crate::render::docker::PATH, r#"{"userland-proxy": false}"#);
+        world.placed.insert(docker.path.clone(), docker);
+    }
+    fake
+}
+
+/// Goes on as far as one start goes, as GRUB and systemd would have it.
+fn one_start(fake: &mut Fake) -> Result<()> {
+    match fake.mode {
+        Mode::Setup => begin(fake),
+        Mode::Adopt => {
+            crate::adopt::resume_on(fake)?;
+            apply::resume(fake, "2026-11-24 20:30 UTC")
+        }
+        _ => apply::resume(fake, "2026-11-24 20:30 UTC"),
+    }
+}
+
+/// Starts again until the machine is sealed.
+fn until_sealed(fake: &mut Fake) {
+    for _ in 0..6 {
+        one_start(fake).unwrap();
+        if fake.now.placed.contains_key(take::SEALED) && !fake.now.placed.contains_key(take::ANSWERS) {
+            return;
+        }
+        fake.boot();
+    }
+    panic!("not sealed after six starts: {:?}", fake.said);
+}
+
+/// All that must be the same however often the power went.
+#[derive(Debug, PartialEq)]
+struct End {
+    placed: BTreeMap<String, File>,
+    accounts: BTreeMap<String, Account>,
+    formatted: BTreeMap<String, Formatted>,
+    hearth: Vec<String>,
+    sectors: BTreeMap<u64, Digest>,
+    marks: (Vec<String>, Vec<String>),
+}
+
+fn end(fake: &Fake) -> End {
+    let world = &fake.durable;
+    let mut placed = world.placed.clone();
+    placed.remove(journal::JOURNAL);
+    let zero = |bytes: &Vec<u8>| bytes.iter().all(|byte| *byte == 0);
+    End {
+        placed,
+        accounts: world.accounts.clone(),
+        formatted: world.formatted.clone(),
+        hearth: world.hearth.keys().cloned().collect(),
+        sectors: world
+            .sectors
+            .iter()
+            .filter(|(_, bytes)| !zero(bytes))
+            .map(|(at, bytes)| (*at, Digest::of(bytes)))
+            .collect(),
+        marks: (world.immutable.iter().cloned().collect(), world.networks.iter().cloned().collect()),
+    }
+}
+
+#[test]
+fn an_answer_file_becomes_a_sealed_machine() {
+    let mut fake = machine(ANSWERS);
+    until_sealed(&mut fake);
+    let end = end(&fake);
+    assert_eq!(end.hearth, ["hearth-report.txt", "hearth.done.toml"]);
+    assert_eq!(end.accounts["ada"].groups, ["admins"]);
+    assert_eq!(end.formatted.keys().collect::<Vec<_>>(), ["/dev/sda1"], "only the disk that is listed");
+    for path in [
+        "/etc/hostname",
+        "/etc/hearth/hearth.toml",
+        "/opt/stacks/core/authelia/configuration.yml",
+        "/boot/hearth/password.cfg",
+    ] {
+        assert!(end.placed.contains_key(path), "{path}");
+    }
+    assert_eq!(end.marks.0, ["/mnt/backups", "/mnt/downloads", "/mnt/media", "/var/lib/hearth/disks/media-downloads"]);
+    assert!(fake.refreshed.contains(&Refresh::Hostname));
+    assert!(fake.said.iter().all(|line| line.len() <= WIDTH), "{:?}", fake.said);
+}
+
+#[test]
+fn s10_secrets_are_on_data_alone() {
+    let mut fake = machine(ANSWERS);
+    until_sealed(&mut fake);
+    let holds = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(TOKEN);
+    let found: Vec<&String> =
+        fake.durable.placed.values().filter(|file| holds(&file.bytes)).map(|file| &file.path).collect();
+    assert_eq!(found, ["/etc/hearth/secrets/domain.token"]);
+    assert!(!fake.durable.hearth.values().any(|bytes| holds(bytes)), "HEARTH still tells the token");
+    assert!(!fake.said.iter().any(|line| line.contains(TOKEN)), "a console told the token");
+}
+
+#[test]
+fn the_power_may_go_at_any_effect() {
+    // How far an uninterrupted machine is after each part; a cut one begins at the last before it.
+    let mut machines = vec![machine(ANSWERS)];
+    let mut next = machines[0].clone();
+    begin(&mut next).unwrap();
+    next.boot();
+    machines.push(next.clone());
+    crate::adopt::resume_on(&mut next).unwrap();
+    machines.push(next.clone());
+    until_sealed(&mut next);
+    let (effects, wanted) = (next.effects, end(&next));
+    for at in 0..effects {
+        // Adoption has tests of its own, and is cut here and there only.
+        let (first, last) = (machines[1].effects, machines[2].effects);
+        if (first..last).contains(&at) && at % 9 > 0 {
+            continue;
+        }
+        // Each effect is cut with one kind of loss: GRUB's password alone takes a tenth of a second.
+        let losses = [Loss::All, Loss::None, Loss::Some(0x5555_aaaa_3333_cccc)];
+        let loss = losses[at % losses.len()];
+        let mut fake = machines.iter().rev().find(|machine| machine.effects <= at).unwrap().clone();
+        fake.cut = Some((at, loss));
+        if one_start(&mut fake).is_ok() && fake.effects <= at {
+            let cut = fake.cut.take();
+            fake.boot();
+            fake.cut = cut;
+            let _ = one_start(&mut fake);
+        }
+        fake.power_cut(loss);
+        until_sealed(&mut fake);
+        let got = end(&fake);
+        assert_eq!(got.placed.keys().collect::<Vec<_>>(), wanted.placed.keys().collect::<Vec<_>>(), "{at}, {loss:?}");
+        assert_eq!(got, wanted, "cut at {at}, {loss:?}");
+    }
+}
+
+#[test]
+fn a_sealed_machine_is_left_alone() {
+    let mut fake = machine(ANSWERS);
+    until_sealed(&mut fake);
+    let (before, effects) = (end(&fake), fake.effects);
+    apply::resume(&mut fake, "2027-01-01 00:00 UTC").unwrap();
+    // Nor does another answer file count, in setup mode chosen from the menu.
+    fake.now.hearth.insert(FILE_NAME.to_owned(), ANSWERS.replace("attic", "other").into_bytes());
+    fake.mode = Mode::Setup;
+    begin(&mut fake).unwrap();
+    assert_eq!((end(&fake), fake.effects), (before, effects));
+}
+
+#[test]
+fn a_refusal_changes_no_disk_and_is_written_beside_the_answers() {
+    let mut fake = machine(&ANSWERS.replace("erase = [\"ata-BLANK_1\"]", "erase = [\"ata-PHOTOS_1\"]"));
+    let sectors = fake.durable.sectors.clone();
+    begin(&mut fake).unwrap_err();
+    let report = String::from_utf8(fake.durable.hearth["hearth-report.txt"].clone()).unwrap();
+    for words in ["NOT set up", "[not-listed]", "[listed-in-vain]", "ata-BLANK_1"] {
+        assert!(report.contains(words), "{report}");
+    }
+    assert_eq!((fake.durable.sectors.clone(), fake.restarts), (sectors, 0));
+    assert!(fake.durable.hearth.contains_key(FILE_NAME), "the answers are there to be corrected");
+}
+
+#[test]
+fn a_disk_that_changed_since_is_not_formatted() {
+    let mut fake = machine(ANSWERS);
+    begin(&mut fake).unwrap();
+    fake.boot();
+    fake.others[0] = disk("sda", "BLANK-1", Some("xfs"));
+    let error = format!("{:#}", one_start(&mut fake).unwrap_err());
+    assert!(error.contains("is not as it was when the plan was approved. Nothing was written to it"), "{error}");
+    assert!(fake.durable.formatted.is_empty());
+}
+
+#[test]
+fn answers_that_were_edited_after_the_approval_are_not_followed() {
+    let mut fake = machine(ANSWERS);
+    begin(&mut fake).unwrap();
+    fake.boot();
+    fake.now.hearth.insert(FILE_NAME.to_owned(), ANSWERS.replace("attic", "other").into_bytes());
+    let error = format!("{:#}", one_start(&mut fake).unwrap_err());
+    assert!(error.contains("was changed after the setup was approved"), "{error}");
+    assert!(fake.durable.data.is_none());
+    assert_eq!(fake.disk().name, DISK);
+}
+
+#[test]
+fn an_address_without_a_router_goes_back_to_dhcp() {
+    let static_address =
+        "[[network.wired]]\nmac = \"18:c0:4d:11:22:33\"\naddress = \"192.168.1.10/24\"\ngateway = \"192.168.1.1\"\n";
+    let mut fake = machine(&format!("{ANSWERS}{static_address}"));
+    fake.router = false;
+    until_sealed(&mut fake);
+    let wired = |path: &&String| path.contains("-wired-");
+    assert_eq!(fake.durable.placed.keys().find(wired), None);
+    let report = String::from_utf8(fake.durable.hearth["hearth-report.txt"].clone()).unwrap();
+    assert!(report.contains("WARNING: no router answered at 192.168.1.1"), "{report}");
+    let mut fake = machine(&format!("{ANSWERS}{static_address}"));
+    until_sealed(&mut fake);
+    assert!(fake.durable.placed.keys().any(|path| wired(&path)));
+}
