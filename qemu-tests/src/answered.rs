@@ -15,11 +15,16 @@ pub const ADMIN: &str = "ada";
 /// The hash of the console password `open sesame please`.
 pub const HASH: &str = "$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7";
 
+/// The same password's hash for the portal.
+pub const PORTAL_HASH: &str =
+    "$argon2id$v=19$m=65536,t=3,p=4$i2RIurmJ0ogFb4ssgoeMXQ$zUk46LvIWuEtD6U9beNceBEO6yZ2L12H8pOc2DRo15I";
+
 /// An answer file for the machine `name` that stays on its disk: the lines of `more` are
 /// part of the top level, `tables` follow.
 pub fn answers(name: &str, key: &str, more: &str, tables: &str) -> String {
     format!(
-        "version = 1\nrecovery-kit = \"declined\"\n{more}\n[system]\ndisk = \"this\"\nhostname = \"{name}\"\n\n\
+        "version = 1\nrecovery-kit = \"declined\"\n{more}\n[system]\ndisk = \"this\"\nhostname = \"{name}\"\n\
+         timezone = \"Europe/Berlin\"\n\n\
          [admin]\nlogin = \"{ADMIN}\"\nssh-keys = [\"{key}\"]\npassword-hash = \"{HASH}\"\n\n{tables}"
     )
 }

@@ -4,11 +4,26 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hearth::units::Bytes;
-use hearth_qemu_tests::answered::{ADMIN, answers, disk_with_data};
+use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, answers, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::{Bus, Drive, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
+
+/// Two disks: one is taken as it is, one is formatted.
+const DISKS: &str = "[[disks]]
+roles = [\"backups\"]
+disk = { serial = \"ROLE-A\" }
+prepare = \"adopt\"
+
+[[disks]]
+roles = [\"media\", \"downloads\"]
+disk = { serial = \"ROLE-B\" }
+prepare = \"erase\"
+";
+
+/// What must be told to nobody.
+const TOKEN: &str = "0a1b2c3d-0000-4000-8000-00000000beef";
 
 /// The last thing that setup says.
 const SET_UP: &str = "Hearth: this machine is set up.";
@@ -21,9 +36,12 @@ fn an_answer_file_prepares_the_whole_machine() {
         let text = answers(
             "attic",
             &public,
-            "erase = [\"ata-QEMU_HARDDISK_ROLE-B\"]\n",
-            "[[disks]]\nroles = [\"backups\"]\ndisk = { serial = \"ROLE-A\" }\nprepare = \"adopt\"\n\n\
-             [[disks]]\nroles = [\"media\", \"downloads\"]\ndisk = { serial = \"ROLE-B\" }\nprepare = \"erase\"\n",
+            "stacks = [\"core\"]\nerase = [\"ata-QEMU_HARDDISK_ROLE-B\"]\n",
+            &format!(
+                "[domain]\ndns = \"duckdns\"\nname = \"attic.duckdns.org\"\ntoken = \"{TOKEN}\"\n\n\
+                 [[users]]\nname = \"{ADMIN}\"\ndisplay-name = \"Ada\"\nemail = \"ada@example.org\"\n\
+                 groups = [\"admins\"]\npassword-hash = \"{PORTAL_HASH}\"\n\n{DISKS}"
+            ),
         );
         let disk = image_on_disk(lab, Bytes::gib(16))?;
         let start = |name| {
@@ -48,9 +66,30 @@ fn an_answer_file_prepares_the_whole_machine() {
             ensure!(who.contains("admins") && !who.contains("docker"), "{ADMIN} is in {who}");
             Ok(())
         })?;
-        lab.step("no answers left", || {
-            let hearth = sh("mkdir -p /run/h && mount -o ro -L HEARTH /run/h && ls /run/h; umount /run/h")?;
+        lab.step("the name, the portal, the networks", || {
+            ensure!(
+                sh("hostname")? == "attic" && sh("readlink /etc/localtime")?.ends_with("Europe/Berlin"),
+                "another name"
+            );
+            ensure!(
+                sh("stat -c '%u %a' /opt/stacks/core/authelia/users_database.yml")? == "2001 600",
+                "the portal cannot read"
+            );
+            let networks = sh("docker network ls --format '{{.Name}}'")?;
+            for name in ["traefik-network", "homelab-network", "media-network"] {
+                ensure!(networks.lines().any(|line| line == name), "Docker has the networks {networks}");
+            }
+            sh("grep -q password_pbkdf2 /boot/hearth/password.cfg").map(drop)
+        })?;
+        lab.step("no answers left, but a report", || {
+            let hearth = sh("mkdir -p /run/h && mount -o ro -L HEARTH /run/h && ls /run/h && cat /run/h/*.txt /run/h/hearth.done.toml; umount /run/h")?;
             ensure!(!hearth.contains("hearth.toml") && !hearth.contains("hearth.setup"), "HEARTH holds {hearth}");
+            for words in ["this machine is set up", "attic.local", "SHA256:", "/mnt/media and /mnt/downloads", "ERASED", "token = \"********\""] {
+                ensure!(hearth.contains(words), "{words} is not said on HEARTH:\n{hearth}");
+            }
+            ensure!(!hearth.contains(TOKEN), "HEARTH tells the token");
+            ensure!(sh(&format!("grep -rl {TOKEN} /etc /var/lib/hearth/setup /var/log /opt/stacks; true"))? == "/etc/hearth/secrets/domain.token", "the token is in other files, too");
+            ensure!(sh(&format!("journalctl -b --no-pager | grep -c {TOKEN}; true"))? == "0", "the journal tells the token");
             sh("test ! -e /etc/hearth/setup/answers.toml && test -e /var/lib/hearth/setup/sealed").map(drop)
         })?;
         Ok(())
