@@ -146,10 +146,11 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
     let fingerprint = claim::fingerprint(&String::from_utf8_lossy(&key)).unwrap_or_else(|| "unknown".to_owned());
     let mut done = job.plan.sentences();
     done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
+    let login = admin.login.to_string();
     let outcome = Outcome::Success(Success {
         hostname: &hostname,
         addresses: &addresses,
-        login: &admin.login.to_string(),
+        login: &login,
         ssh: !admin.ssh_keys.is_empty(),
         fingerprint: &fingerprint,
         url: None,

@@ -107,8 +107,9 @@ fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Err
     let Some(dev) = &found.on else { return };
     let why: Vec<String> =
         error.chain().flat_map(|cause| cause.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let what = format!("{} was not followed. No disk was changed.", found.name);
     let outcome = Outcome::Failure(Failure {
-        what: &format!("{} was not followed. No disk was changed.", found.name),
+        what: &what,
         why: &why,
         advice: "correct the file, and start the machine again",
     });

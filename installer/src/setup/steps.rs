@@ -198,9 +198,11 @@ pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
     let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
     let memory = facts.memory.unwrap_or_default();
     let pass = machine.time_to_hash(Cost::single_pass(memory))?;
+    let base = base_name(hostname, job.answers.domain.as_ref());
+    let lan = lan(&facts.nics, job.answers.network.as_ref());
     let portal = Portal {
-        base: &base_name(hostname, job.answers.domain.as_ref()),
-        lan: &lan(&facts.nics, job.answers.network.as_ref()),
+        base: &base,
+        lan: &lan,
         cost: Cost::calibrated(memory, pass),
         mail: job.answers.mail.as_ref(),
         users: &job.answers.users,
