@@ -2,18 +2,16 @@
 //! somebody means on the other. Everything that can be refused is refused here, before
 //! [`hearth::flash`] writes the first byte.
 
+mod files;
 mod source;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
-use hearth::answers;
 use hearth::approval::Token;
-use hearth::claim::{self, Code, Keys};
 use hearth::exit::{Exit, Kind as _};
 use hearth::facts::{Disk, disks_now};
-use hearth::flash::hearth_files::HearthFile;
 use hearth::flash::{
     self, BlockDevice, FinalTable, Job, Medium as _, Need, Outcome, Piece, Refusal, Watch, capacity, hearth_files,
     installed, is_claimed, target,
@@ -27,6 +25,7 @@ use crate::disks::holds;
 use crate::progress::{self, Step};
 use crate::sign::{self, Trust};
 use crate::{interrupt, verify};
+use files::{FileArgs, HearthFiles};
 pub use source::Source;
 
 /// What `flash` is asked for.
@@ -48,15 +47,8 @@ pub struct Args {
     /// Erase a disk that a Hearth was set up on, too: its name
     #[arg(long, value_name = "NAME")]
     erase_hearth: Option<String>,
-    /// An answer file for the machine: it is checked, and lies on HEARTH as hearth.toml
-    #[arg(long, value_name = "FILE")]
-    answers: Option<PathBuf>,
-    /// Make a code that opens SSH before setup, for a machine without a screen, and print it at the end
-    #[arg(long)]
-    setup_code: bool,
-    /// Public keys that open SSH before setup: a file with one a line, such as ~/.ssh/id_ed25519.pub
-    #[arg(long, value_name = "FILE")]
-    authorized_keys: Option<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
     /// Before the long write, find out whether the disk is as large as it says
     #[arg(long)]
     check_capacity: bool,
@@ -100,57 +92,6 @@ struct Plan {
     files: HearthFiles,
 }
 
-/// What goes to the `HEARTH` partition besides what the image has there.
-#[derive(Default)]
-struct HearthFiles {
-    list: Vec<HearthFile>,
-    /// What the plan says of them.
-    lines: Vec<String>,
-    /// The code whose hash is among them, to be told when all is written.
-    code: Option<Code>,
-}
-
-impl HearthFiles {
-    /// Reads and makes what `args` ask for.
-    fn make(args: &Args) -> Result<Self> {
-        let mut out = Self::default();
-        if let Some(path) = &args.answers {
-            answers::load(path)?;
-            out.list.push(HearthFile::new(answers::FILE_NAME, answers::bytes(path)?));
-            let text = "checked; they lie on HEARTH afterwards, secrets included: keep the disk safe";
-            out.lines.extend(text::wrap("Answers ", text));
-        }
-        if args.setup_code {
-            let code = Code::draw()?;
-            out.list.push(HearthFile::new(claim::CODE_FILE, code.hash()?.to_file()));
-            out.code = Some(code);
-            out.lines.extend(text::wrap("SSH     ", "a code that opens it before setup is printed at the end"));
-        }
-        if let Some(path) = &args.authorized_keys {
-            let keys = Keys::load(path)?;
-            out.list.push(HearthFile::new(claim::KEYS_FILE, keys.to_file()));
-            let keys = text::count(keys.good.len(), "public key");
-            out.lines.extend(text::wrap("SSH     ", &format!("{keys} may come in before setup")));
-        }
-        Ok(out)
-    }
-
-    /// What somebody does to come in by SSH, once the machine has started from the disk.
-    fn way_in(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        if let Some(code) = &self.code {
-            out.push(format!("Its setup code is {}. It is shown only now: write it down.", *code.shown()));
-        }
-        if self.list.iter().any(|file| file.name != answers::FILE_NAME) {
-            out.push(format!("Once it has started:  ssh {}@hearth.local", claim::USER));
-        }
-        if self.code.is_some() {
-            out.push("The code is the password, until the machine is set up.".to_owned());
-        }
-        out
-    }
-}
-
 impl Plan {
     /// Looks at both sides; refuses with every reason at once.
     fn make(args: &Args) -> Result<Self> {
@@ -169,7 +110,7 @@ impl Plan {
             anyhow!("{} cannot be followed:{lines}", path.display())
         });
         let pieces = pieces.kind(Exit::Input)?;
-        let files = HearthFiles::make(args)?;
+        let files = HearthFiles::make(&args.files)?;
         let disks = disks_now()?;
         let disk = target::resolve(&disks, &args.disk).map_err(|refusal| refused(&args.disk, &[refusal]))?;
         let mut against = flash::judge(&disks, disk, Need { size: manifest.image.size, sector: manifest.sector_size });

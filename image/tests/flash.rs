@@ -98,6 +98,22 @@ fn an_answer_file_with_errors_is_told_before_anything_is_written() {
 }
 
 #[test]
+fn keys_that_are_none_are_told_with_their_line_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(dir.path(), |_| {});
+    let keys = dir.path().join("keys");
+    for (text, says) in [
+        ("# mine\nssh-ed25519 AAAA me\n", "line 2: the part behind the kind is damaged"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "line 1: this is a private key"),
+        ("\n", "it holds no key"),
+    ] {
+        fs::write(&keys, text).unwrap();
+        let out = hearth_image(&["flash", &image, "/dev/null", "--authorized-keys", keys.to_str().unwrap()]);
+        assert_fails(&out, Exit::Input, &["keys cannot be taken", says]);
+    }
+}
+
+#[test]
 fn disks_are_listed_as_json_too() {
     let out = hearth_image(&["disks", "--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

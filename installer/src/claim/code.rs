@@ -44,7 +44,7 @@ impl Code {
     fn from_bits(bits: u64) -> Self {
         let mut characters = Zeroizing::new([0; LENGTH]);
         for (place, character) in characters.iter_mut().enumerate() {
-            *character = ALPHABET[(bits >> (5 * place)) as usize % ALPHABET.len()];
+            *character = ALPHABET[usize::from((bits >> (5 * place)).to_le_bytes()[0] & 31)];
         }
         Self(characters)
     }

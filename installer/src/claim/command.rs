@@ -1,12 +1,10 @@
 //! `hearth claim …`: what units, PAM and sshd run. Nobody types these, and without the
 //! door they refuse.
 
-use std::net::IpAddr;
-
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::{admit, check, open, session};
+use super::{Origin, admit, check, open, session};
 
 /// What can be asked at the door.
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -26,16 +24,14 @@ pub fn run(command: Command) -> Result<()> {
     let user = std::env::var("PAM_USER").ok();
     match command {
         Command::Open => open(),
-        Command::Check => check(user.as_deref(), address("PAM_RHOST"), std::io::stdin().lock()),
+        Command::Check => check(user.as_deref(), origin("PAM_RHOST"), std::io::stdin().lock()),
         // On standard output, because that is what pam_exec passes on.
         Command::Admit => admit(user.as_deref()).inspect_err(|error| println!("{error}")),
-        Command::Session => session(address("SSH_CONNECTION")),
+        Command::Session => session(origin("SSH_CONNECTION")),
     }
 }
 
-/// The address that the variable begins with. PAM and sshd set it; no client can.
-fn address(variable: &str) -> Option<IpAddr> {
-    let value = std::env::var(variable).ok()?;
-    // A link-local address comes with its card: fe80::1%eth0.
-    value.split([' ', '%']).next()?.parse().ok()
+/// What the variable says. PAM and sshd set it; no client can.
+fn origin(variable: &str) -> Origin {
+    Origin::read(&std::env::var(variable).unwrap_or_default())
 }

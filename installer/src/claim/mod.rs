@@ -11,12 +11,12 @@
 mod code;
 pub mod command;
 mod keys;
+mod origin;
 mod state;
 mod store;
 
 use std::fs::{self, DirBuilder};
 use std::io::Read as _;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use code::{Code, CodeHash};
 pub use keys::Keys;
+pub use origin::Origin;
 #[cfg(test)]
 pub(crate) use state::tests::state as test_state;
 pub use state::{LIMIT, State, Wrong};
@@ -68,7 +69,7 @@ pub struct Door {
     /// How it stands.
     pub state: State,
     /// Whether somebody is in, and from where.
-    pub session: Option<Option<IpAddr>>,
+    pub session: Option<Origin>,
 }
 
 impl Door {
@@ -180,7 +181,7 @@ fn banner(state: &State) -> String {
 }
 
 /// PAM asks: is what `typed` gives the code? The error says why not. Never says what was typed.
-pub fn check(user: Option<&str>, from: Option<IpAddr>, typed: impl std::io::Read) -> Result<()> {
+pub fn check(user: Option<&str>, from: Origin, typed: impl std::io::Read) -> Result<()> {
     is_for(user)?;
     let mut bytes = Zeroizing::new(Vec::new());
     typed.take(TYPED_LIMIT).read_to_end(&mut bytes).context("reading what was typed")?;
@@ -220,7 +221,7 @@ fn no_door() -> anyhow::Error {
 }
 
 /// Shows the page to somebody who came in from `from`, unless somebody is in already.
-pub fn session(from: Option<IpAddr>) -> Result<()> {
+pub fn session(from: Origin) -> Result<()> {
     if Store::real().read()?.is_none() {
         return Err(no_door());
     }
@@ -228,7 +229,6 @@ pub fn session(from: Option<IpAddr>) -> Result<()> {
     let _seat: Flock<fs::File> = match Store::real().sit_down(from)? {
         Ok(seat) => seat,
         Err(other) => {
-            let other = other.map_or_else(|| "elsewhere".to_owned(), |other| other.to_string());
             return console.say(&format!(
                 "Somebody from {other} is using SSH here already, and one at a time may. This session ends."
             ));
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn only_the_account_for_setup_is_asked_about() {
         for user in [None, Some("root"), Some("Setup"), Some("")] {
-            let error = check(user, None, std::io::empty()).unwrap_err();
+            let error = check(user, Origin(None), std::io::empty()).unwrap_err();
             assert_eq!(crate::exit::code_of(&error), Exit::Refused.code());
             assert!(admit(user).is_err());
         }

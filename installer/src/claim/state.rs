@@ -2,11 +2,10 @@
 //! wrong ones close it, a key pressed on a console opens it with another code. Pure; the
 //! file it is kept in is [`super::store`]'s.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use super::code::{Code, CodeHash};
+use super::origin::Origin;
 
 /// So many wrong codes, from wherever they come, close the door.
 pub const LIMIT: u32 = 5;
@@ -33,8 +32,8 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wrong {
-    /// Where they came from; absent if that is not known.
-    pub from: Option<IpAddr>,
+    /// Where they came from.
+    pub from: Origin,
     /// How many.
     pub count: u32,
 }
@@ -51,7 +50,7 @@ impl State {
     }
 
     /// Tries what somebody at `from` typed. A wrong one counts; once closed, none is right.
-    pub fn admits(&mut self, typed: &str, from: Option<IpAddr>) -> bool {
+    pub fn admits(&mut self, typed: &str, from: Origin) -> bool {
         if self.is_closed() {
             return false;
         }
@@ -76,10 +75,7 @@ impl State {
 
     /// Where the wrong codes came from: `192.168.1.66 (4), 10.0.0.9 (1)`.
     pub fn sources(&self) -> String {
-        let told = |wrong: &Wrong| match wrong.from {
-            Some(from) => format!("{from} ({})", wrong.count),
-            None => format!("an unknown address ({})", wrong.count),
-        };
+        let told = |wrong: &Wrong| format!("{} ({})", wrong.from, wrong.count);
         self.wrong.iter().map(told).collect::<Vec<_>>().join(", ")
     }
 }
@@ -101,18 +97,22 @@ pub(crate) mod tests {
         }
     }
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
+    const SOMEWHERE: Origin = Origin(None);
 
     #[test]
     fn s9_the_right_code_on_try_six_is_refused() {
         let mut state = state();
-        for from in [address("192.168.1.66"), address("10.0.0.9"), None, address("192.168.1.66"), address("fe80::1")] {
+        for from in [
+            Origin::read("192.168.1.66"),
+            Origin::read("10.0.0.9"),
+            SOMEWHERE,
+            Origin::read("192.168.1.66"),
+            Origin::read("fe80::1"),
+        ] {
             assert!(state.admits(RIGHT, from), "right codes do not close it");
             assert!(!state.admits("K7QXM 3FHTQ", from));
         }
-        assert!(state.is_closed() && !state.admits(RIGHT, address("10.0.0.1")));
+        assert!(state.is_closed() && !state.admits(RIGHT, Origin::read("10.0.0.1")));
         assert_eq!(state.failures(), LIMIT, "what comes to a closed door is not counted");
         assert_eq!(state.sources(), "192.168.1.66 (2), 10.0.0.9 (1), an unknown address (1), fe80::1 (1)");
     }
@@ -121,7 +121,7 @@ pub(crate) mod tests {
     fn what_is_no_code_at_all_counts_too() {
         let mut state = state();
         for typed in ["", "password", "K7QXM 3FHT", "\0", "U"] {
-            assert!(!state.admits(typed, None));
+            assert!(!state.admits(typed, SOMEWHERE));
         }
         assert!(state.is_closed());
     }
@@ -130,11 +130,11 @@ pub(crate) mod tests {
     fn the_code_of_the_flash_opens_it_and_counts_with_the_other() {
         let flashed = Code::draw().unwrap();
         let mut state = State { flashed: Some(flashed.hash().unwrap()), ..state() };
-        assert!(state.admits(&flashed.shown(), None) && state.admits(RIGHT, None));
+        assert!(state.admits(&flashed.shown(), SOMEWHERE) && state.admits(RIGHT, SOMEWHERE));
         for _ in 0..LIMIT {
-            assert!(!state.admits("00000 00000", None));
+            assert!(!state.admits("00000 00000", SOMEWHERE));
         }
-        assert!(!state.admits(&flashed.shown(), None) && !state.admits(RIGHT, None));
+        assert!(!state.admits(&flashed.shown(), SOMEWHERE) && !state.admits(RIGHT, SOMEWHERE));
     }
 
     #[test]
@@ -142,12 +142,12 @@ pub(crate) mod tests {
         let mut state = state();
         let fresh = Code::draw().unwrap();
         state.reopen(fresh.clone());
-        assert!(state.admits(RIGHT, None), "an open door keeps its code");
+        assert!(state.admits(RIGHT, SOMEWHERE), "an open door keeps its code");
         for _ in 0..LIMIT {
-            state.admits("x", None);
+            state.admits("x", SOMEWHERE);
         }
         state.reopen(fresh.clone());
-        assert!(!state.admits(RIGHT, None) && state.admits(&fresh.shown(), None));
+        assert!(!state.admits(RIGHT, SOMEWHERE) && state.admits(&fresh.shown(), SOMEWHERE));
         assert_eq!(state.failures(), 1);
     }
 }

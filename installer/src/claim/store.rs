@@ -7,7 +7,6 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
@@ -15,6 +14,7 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
+use super::origin::Origin;
 use super::state::State;
 use crate::durable;
 
@@ -68,7 +68,7 @@ impl Store {
 
     /// Takes the one seat for somebody at `from`, for as long as what is returned is kept; or tells
     /// who has it.
-    pub fn sit_down(&self, from: Option<IpAddr>) -> Result<Result<Flock<File>, Option<IpAddr>>> {
+    pub fn sit_down(&self, from: Origin) -> Result<Result<Flock<File>, Origin>> {
         let _lock = self.lock()?;
         let (path, file) = self.seat()?;
         let what = || format!("writing {}", path.display());
@@ -76,8 +76,7 @@ impl Store {
             Ok(mut seat) => {
                 seat.set_len(0).with_context(what)?;
                 seat.rewind().with_context(what)?;
-                let from = from.map(|from| from.to_string()).unwrap_or_default();
-                seat.write_all(from.as_bytes()).with_context(what)?;
+                seat.write_all(from.to_string().as_bytes()).with_context(what)?;
                 Ok(Ok(seat))
             }
             Err((file, nix::errno::Errno::EWOULDBLOCK)) => Ok(Err(name(file))),
@@ -86,7 +85,7 @@ impl Store {
     }
 
     /// Whether the seat is taken, and by whom.
-    pub fn seated(&self) -> Result<Option<Option<IpAddr>>> {
+    pub fn seated(&self) -> Result<Option<Origin>> {
         // Nobody may take whoever looks for somebody who sits.
         let _lock = self.lock()?;
         let (path, file) = self.seat()?;
@@ -123,10 +122,11 @@ impl Store {
 }
 
 /// Whose address stands in the seat's file.
-fn name(mut file: File) -> Option<IpAddr> {
+fn name(mut file: File) -> Origin {
     let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.parse().ok()
+    // Who holds the seat matters more than an address that cannot be read.
+    let _ = file.read_to_string(&mut text);
+    Origin::read(&text)
 }
 
 #[cfg(test)]
@@ -155,11 +155,13 @@ mod tests {
         store.create(&state()).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..LIMIT + 3 {
-                scope.spawn(|| assert_eq!(store.change(|state| Ok(state.admits("x", None))).unwrap(), Some(false)));
+                scope.spawn(|| {
+                    assert_eq!(store.change(|state| Ok(state.admits("x", Origin(None)))).unwrap(), Some(false));
+                });
             }
         });
         assert_eq!(store.read().unwrap().unwrap().failures(), LIMIT);
-        assert_eq!(store.change(|state| Ok(state.admits(RIGHT, None))).unwrap(), Some(false));
+        assert_eq!(store.change(|state| Ok(state.admits(RIGHT, Origin(None)))).unwrap(), Some(false));
     }
 
     #[test]
@@ -168,7 +170,7 @@ mod tests {
         let store = Store::in_folder(dir.path());
         store.create(&state()).unwrap();
         assert_eq!(store.seated().unwrap(), None);
-        let (first, second) = (Some("192.168.1.5".parse().unwrap()), Some("fe80::7".parse().unwrap()));
+        let (first, second) = (Origin::read("192.168.1.5"), Origin::read("fe80::7"));
         let seat = store.sit_down(first).unwrap().unwrap();
         assert_eq!(store.sit_down(second).unwrap().unwrap_err(), first);
         assert_eq!(store.seated().unwrap(), Some(first));

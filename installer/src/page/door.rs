@@ -31,7 +31,6 @@ pub(super) fn lines(door: &Door, place: Place, facts: &Facts, full: bool) -> Vec
 
 fn open(door: &Door, facts: &Facts) -> Vec<String> {
     if let Some(from) = door.session {
-        let from = from.map_or_else(|| "somewhere".to_owned(), |from| from.to_string());
         return wrap(FIRST, &format!("in use from {from}. One session at a time."));
     }
     let address = address(facts).map(|address| format!(" (or {USER}@{address})")).unwrap_or_default();

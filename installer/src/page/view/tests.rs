@@ -1,4 +1,5 @@
 use super::*;
+use crate::claim::Origin;
 use crate::facts::zoo;
 use crate::page::text::WIDTH;
 
@@ -64,7 +65,7 @@ fn door() -> Door {
 fn closed() -> Door {
     let mut door = door();
     for from in ["192.168.1.66", "2001:db8::66", "192.168.1.66", "192.168.1.66", "10.0.0.9"] {
-        door.state.admits("no code", from.parse().ok());
+        door.state.admits("no code", Origin::read(from));
     }
     door
 }
@@ -74,7 +75,7 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
     let mut told = door();
     told.state.keys = 2;
     told.state.remarks = vec!["authorized_keys on HEARTH: line 3: it is cut off; copy the whole line".to_owned()];
-    let taken = Door { session: Some("192.168.1.5".parse().ok()), ..door() };
+    let taken = Door { session: Some(Origin::read("192.168.1.5")), ..door() };
     let at = |name: &str, door: &Door, place: Place| {
         page(&zoo::facts(name), &Situation::Setup, &AnswerFile::Absent, Some((door, place)))
     };
