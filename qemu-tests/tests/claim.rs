@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hearth::exit::Exit;
 use hearth::units::Bytes;
-use hearth_qemu_tests::appliance::{ADOPTED, APPROVAL, SERIAL, no_failed_units};
+use hearth_qemu_tests::appliance::{ADOPTED, APPROVAL, SERIAL, adopted, no_failed_units};
 use hearth_qemu_tests::nbd::{Disk, Survivors};
 use hearth_qemu_tests::visitor::{Brings, Visitor, knock, known_hosts, ssh};
 use hearth_qemu_tests::workstation::{IMAGE, Workstation};
@@ -268,4 +268,35 @@ fn flash(lab: &Lab, station: &Workstation, vm: &Vm, public: &str) -> Result<Stri
 /// Waits until the last session is gone.
 fn nobody_is_in() -> String {
     format!("for i in $(seq 60); do [ -n \"$({PROCESSES})\" ] || exit 0; sleep 1; done; {PROCESSES}; exit 1")
+}
+
+#[test]
+fn a_machine_that_is_set_up_opens_nothing_in_setup_mode_either() {
+    scenario("claim-adopted", Duration::from_secs(100), |lab| {
+        let disk = adopted(lab)?;
+        let (key, public) = lab.ssh_key("admin")?;
+        let vm = lab.vm("main").drive(Drive::overlay(disk).serial(SERIAL).boots(0)).start()?;
+        lab.step("chosen in the menu", || {
+            vm.wait_for_text("Hearth setup, changing nothing on this disk", lab.patience(60))?;
+            vm.type_text("s")
+        })?;
+        let page = page(lab, &vm)?;
+        ensure!(!page.contains("SSH "), "the page offers a way in: {page}");
+        no_failed_units(lab, &vm)?;
+        // Its own sshd has the port, and takes an account's key, had it been given one.
+        let listens =
+            vm.root_sh("systemctl is-active ssh.service && ! ls /run/hearth/claim", lab.patience(10))?.ok()?;
+        ensure!(listens == "active", "ssh.service is {listens}");
+        let account = format!(
+            "useradd -m ada && install -m 0644 /dev/null /etc/ssh/authorized_keys.d/ada && \
+             echo '{public}' >/etc/ssh/authorized_keys.d/ada"
+        );
+        vm.root_sh(&account, lab.patience(20))?.ok()?;
+        let came = |user| knock(lab, ssh(lab, &vm, user, Brings::Key(&key), &["-tt"])?, lab.patience(30));
+        refused(&came("setup")?)?;
+        refused(&knock(lab, ssh(lab, &vm, "setup", Brings::Codes(&["00000 00000"]), &["-tt"])?, lab.patience(30))?)?;
+        let answer = vm.ssh("ada", &key, "id -un", lab.patience(30))?;
+        ensure!(answer.clone().ok()? == "ada", "an account's own key is refused: {answer:?}");
+        Ok(())
+    });
 }
