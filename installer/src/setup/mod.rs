@@ -30,10 +30,14 @@ use crate::flash::installed;
 use crate::machine::real::{Real, say_failure};
 use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
+use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, By, SETUP_FILE};
 use plan::{Planned, Route, Surveys};
 use source::Found;
+
+/// Why an answer file was not followed, for the page.
+pub const FAILED: &str = "/run/hearth/setup-failed";
 
 /// Looks for an answer file in setup mode and follows it. None is no failure: then people are
 /// asked. A refusal is told on every console and beside the answer file.
@@ -51,12 +55,14 @@ fn begin(machine: &mut impl Machine) -> Result<()> {
         Ok(Some(found)) => found,
         Err(error) => {
             say_failure(machine, "Hearth: the answer file was not followed", &error);
+            keep_failure(machine, &error);
             return Err(error);
         }
     };
     let done = follow(machine, &facts, &found);
     if let Err(error) = &done {
         say_failure(machine, "Hearth: the answer file was not followed. No disk was changed", error);
+        keep_failure(machine, error);
         report_failure(machine, &found, error);
     }
     done
@@ -101,6 +107,12 @@ fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Plann
     adopt::hand_over(machine, disk, adopt, adopt::By::AnswerFile)
 }
 
+fn keep_failure(machine: &mut impl Machine, error: &anyhow::Error) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    // The page says less without it, and the consoles have been told.
+    let _ = machine.put_file(&File::public(FAILED, causes.join("\n")));
+}
+
 /// Writes down beside the answer file why it was not followed. Where that cannot be done the
 /// consoles have been told.
 fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Error) {
@@ -108,11 +120,8 @@ fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Err
     let why: Vec<String> =
         error.chain().flat_map(|cause| cause.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     let what = format!("{} was not followed. No disk was changed.", found.name);
-    let outcome = Outcome::Failure(Failure {
-        what: &what,
-        why: &why,
-        advice: "correct the file, and start the machine again",
-    });
+    let outcome =
+        Outcome::Failure(Failure { what: &what, why: &why, advice: "correct the file, and start the machine again" });
     let text = Report { version: env!("CARGO_PKG_VERSION"), when: &now(), outcome }.text();
     if let Err(failed) = machine.put_hearth_file(dev, REPORT, text.as_bytes()) {
         say_failure(machine, &format!("Hearth: {REPORT} could not be written"), &failed);
