@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::answers::{DiskSelector, DiskSize, Transport};
+use crate::answers::{DiskSelector, DiskSize, ExactSize};
 use crate::facts::Disk;
 use crate::units::Bytes;
 
@@ -30,16 +30,12 @@ pub struct Selector {
 impl From<&DiskSelector> for Selector {
     fn from(answer: &DiskSelector) -> Self {
         let text = |value: Option<&dyn fmt::Display>| value.map(ToString::to_string);
-        let transport = |kind: Transport| match serde_json::to_value(kind) {
-            Ok(serde_json::Value::String(word)) => Some(word),
-            _ => None,
-        };
         Self {
             by_id: text(answer.by_id.as_ref().map(|value| value as _)),
             serial: text(answer.serial.as_ref().map(|value| value as _)),
             wwn: text(answer.wwn.as_ref().map(|value| value as _)),
             model: None,
-            transport: answer.transport.and_then(transport),
+            transport: answer.transport.map(|kind| kind.word().to_owned()),
             min_size: answer.min_size.as_ref().map(DiskSize::bytes),
             max_size: answer.max_size.as_ref().map(DiskSize::bytes),
         }
@@ -126,7 +122,7 @@ impl Selector {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = |size: &Option<Bytes>| size.map(|size| format!("{}B", size.0));
+        let size = |size: &Option<Bytes>| size.map(|size| ExactSize(size).to_string());
         let values = [&self.by_id, &self.serial, &self.wwn, &self.model, &self.transport];
         let values = values.into_iter().cloned().chain([size(&self.min_size), size(&self.max_size)]);
         let words: Vec<String> =
@@ -142,7 +138,7 @@ mod tests {
 
     #[test]
     fn it_reads_what_it_prints() {
-        for text in ["serial=A 1", "by-id=usb-x,min-size=1024B", "wwn=0x5,model=M,transport=nvme,max-size=9B"] {
+        for text in ["serial=A 1", "by-id=usb-x,min-size=1KiB", "wwn=0x5,model=M,transport=nvme,max-size=9B"] {
             assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
         }
         assert_eq!("serial".parse::<Selector>(), Err(NotASelector::Form("serial".into())));

@@ -420,6 +420,15 @@ macro_rules! choice {
             $($(#[doc = $doc])+ #[serde(rename = $word)] $variant,)+
         }
 
+        impl $name {
+            /// Its word in the file.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
         impl $crate::answers::record::Answer for $name {
             fn shape() -> $crate::answers::record::Shape {
                 $crate::answers::record::Shape::Choice(&[$($word),+])

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 pub use gather::{disks_now, gather, nics_now, read_raw};
 
+use crate::layout::Part;
 use crate::manifest::Bundle;
 use crate::units::{Bytes, SectorSize};
 
@@ -351,6 +352,13 @@ impl Facts {
             duplicates,
             image: raw.image.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         })
+    }
+}
+
+impl Disk {
+    /// Whether a Hearth lies on it, set up or as it came.
+    pub fn has_hearth(&self) -> bool {
+        self.partitions.iter().any(|part| part.name.as_deref() == Some(Part::RootA.name()))
     }
 }
 

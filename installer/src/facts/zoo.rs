@@ -6,9 +6,21 @@ use std::path::PathBuf;
 
 use super::{Facts, Raw};
 
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/facts")
+}
+
+/// Every machine there is.
+pub(crate) fn names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    names
+}
+
 /// What the machine `name` said.
 pub(crate) fn raw(name: &str) -> Raw {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/facts").join(name);
+    let dir = folder().join(name);
     let text = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
     let pairs = |file: &str| -> Vec<(String, String)> {
         let owned = |(a, b): (&str, &str)| (a.trim().to_owned(), b.trim().to_owned());

@@ -5,7 +5,6 @@ use super::text::{WIDTH, count, cut, wrap};
 use super::{Place, door};
 use crate::claim::Door;
 use crate::facts::{Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
-use crate::layout::Part;
 use crate::manifest::Bundle;
 
 /// How many lines the page may have, with its prompt, before it sheds what the details show too.
@@ -200,7 +199,7 @@ pub fn contents(disk: &Disk) -> String {
     if disk.boot_medium {
         return "Hearth runs from this disk".to_owned();
     }
-    if disk.partitions.iter().any(|part| part.name.as_deref() == Some(Part::RootA.name())) {
+    if disk.has_hearth() {
         return "another copy of Hearth".to_owned();
     }
     if let Some(content) = &disk.content {

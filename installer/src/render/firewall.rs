@@ -50,6 +50,17 @@ pub enum By {
     Container,
 }
 
+impl Exposure {
+    /// What is open, for whom and what for.
+    pub fn told(&self) -> String {
+        let from = match self.from {
+            From::Neighbours => "neighbours",
+            From::Anywhere => "everybody",
+        };
+        format!("{}/{} to {from} ({})", self.port, self.protocol.word(), self.why)
+    }
+}
+
 impl Protocol {
     fn word(self) -> &'static str {
         match self {

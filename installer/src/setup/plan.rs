@@ -112,7 +112,7 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let install = system.as_ref().map(|(_, install, _)| *install);
     let disks = named.iter().filter(|named| named.key != SYSTEM);
     against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
-    let roles = roles::plan(answers, &named, install.unwrap_or_default(), &mut against);
+    let roles = roles::plan(answers, &facts.disks, &named, install.unwrap_or_default(), &mut against);
     match (system, containers) {
         (Some((system, install, adopt)), Some(containers)) if against.is_empty() => {
             let answers = serde_json::to_value(answers).unwrap_or_default();
@@ -134,19 +134,30 @@ pub(super) fn role_key(index: usize) -> String {
     format!("disks[{}].disk", index + 1)
 }
 
-/// Every disk that a selector of the answers fits, exactly one each.
-fn named<'a>(facts: &'a Facts, answers: &Answers, against: &mut Vec<Refusal>) -> Vec<Named<'a>> {
-    let mut wanted: Vec<(String, &DiskSelector, bool)> = Vec::new();
+/// A disk that the answers want.
+struct Wanted<'a> {
+    key: String,
+    selector: &'a DiskSelector,
+    erased: bool,
+}
+
+fn wanted(answers: &Answers) -> Vec<Wanted<'_>> {
+    let mut out = Vec::new();
     if let DiskChoice::Selected(selector) = &answers.system.disk {
-        wanted.push((SYSTEM.to_owned(), selector, true));
+        out.push(Wanted { key: SYSTEM.to_owned(), selector, erased: true });
     }
     for (i, role) in answers.disks.iter().enumerate() {
         if let Some(selector) = &role.disk {
-            wanted.push((role_key(i), selector, role.prepare == Prepare::Erase));
+            out.push(Wanted { key: role_key(i), selector, erased: role.prepare == Prepare::Erase });
         }
     }
+    out
+}
+
+/// Every disk that a selector of the answers fits, exactly one each.
+fn named<'a>(facts: &'a Facts, answers: &Answers, against: &mut Vec<Refusal>) -> Vec<Named<'a>> {
     let mut out = Vec::new();
-    for (key, selector, erased) in wanted {
+    for Wanted { key, selector, erased } in wanted(answers) {
         let selector = Selector::from(selector);
         match target::only_one(&facts.disks, &selector, &selector.to_string()) {
             Ok(disk) => out.push(Named { key, disk, erased }),
@@ -167,14 +178,19 @@ fn not_twice(named: &[Named<'_>]) -> Vec<Refusal> {
 
 /// Every disk that is erased is listed, and every listed disk is erased.
 fn erasing(facts: &Facts, answers: &Answers, surveys: &Surveys, named: &[Named<'_>]) -> Vec<Refusal> {
+    let unresolved = wanted(answers).iter().filter(|wanted| wanted.erased).count()
+        > named.iter().filter(|named| named.erased).count();
     let listed: Vec<String> = answers.erase.iter().map(ToString::to_string).collect();
     let is_listed = |disk: &Disk| listed.iter().any(|name| target::is_named(disk, name));
     let mut out = Vec::new();
     for Named { key, disk, .. } in named.iter().filter(|named| named.erased) {
-        let key = key.clone();
+        let (key, by_id) = (key.clone(), disk.by_id.first().cloned());
         if !is_listed(disk) {
-            let by_id = target::name(disk);
-            out.push(Refusal::NotListed { key: key.clone(), disk: disk.path.clone(), holds: contents(disk), by_id });
+            let (key, disk, holds) = (key.clone(), disk.path.clone(), contents(disk));
+            out.push(match by_id {
+                Some(by_id) => Refusal::NotListed { key, disk, holds, by_id },
+                None => Refusal::NoStableName { key, disk, holds },
+            });
         }
         if let Some(Installed { name, last_used }) = surveys.installed.get(&disk.name).cloned() {
             out.push(Refusal::HearthInstalled { key, disk: disk.path.clone(), name, last_used });
@@ -182,9 +198,10 @@ fn erasing(facts: &Facts, answers: &Answers, surveys: &Surveys, named: &[Named<'
     }
     for name in &listed {
         let meant = facts.disks.iter().find(|disk| target::is_named(disk, name));
-        if !named.iter().any(|named| named.erased && target::is_named(named.disk, name)) {
-            let what = meant.map_or_else(|| "a disk of that name: none is there".to_owned(), |disk| disk.path.clone());
-            out.push(Refusal::ListedInVain { name: name.clone(), what });
+        // Where a selector fits no single disk, this may be the one it was written for.
+        let open = meant.is_some() && unresolved;
+        if !open && !named.iter().any(|named| named.erased && target::is_named(named.disk, name)) {
+            out.push(Refusal::ListedInVain { name: name.clone(), disk: meant.map(|disk| disk.path.clone()) });
         }
     }
     out
@@ -199,6 +216,13 @@ fn not_yet(answers: &Answers) -> Vec<Refusal> {
     }
     if answers.encryption.is_some() {
         refuse("encryption", "this version cannot encrypt disks yet. Remove the section, or wait for the next one.");
+    }
+    if answers.admin.as_ref().is_some_and(|admin| admin.password_hash.is_none()) {
+        refuse(
+            "admin.password-hash",
+            "this version writes no recovery kit yet, so nobody would learn the console password that is made. \
+             Give the hash of one: `hearth answers hash --for console`.",
+        );
     }
     out
 }
@@ -228,6 +252,7 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
         return None;
     };
     let disk = named.iter().find(|named| named.key == key)?.disk;
+    against.extend(twins(facts, disk).map(crate::adopt::Refusal::Duplicate).map(Refusal::System));
     let image = table.entries.last().map_or(crate::units::Bytes::ZERO, |last| {
         last.offset(table.sector_size) + last.size(table.sector_size) + crate::layout::ALIGNMENT
     });
@@ -235,7 +260,7 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
     // What is said next is about all that goes there, not about the image alone.
     reasons.retain(|why| why.code() != "too-small");
     let stopped = !reasons.is_empty();
-    against.extend(reasons.into_iter().map(|why| Refusal::Disk { key: key.clone(), why }));
+    against.extend(roles::reasons(reasons).map(|why| Refusal::Disk { key: key.clone(), why }));
     match lay_out(disk, table) {
         Ok(extents) if !stopped => {
             let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
@@ -244,12 +269,23 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
         Ok(_) => None,
         Err(why) => {
             against.push(match why {
-                crate::adopt::Refusal::TooSmall { disk, size, need, .. } => Refusal::TooSmall { key, disk, size, need },
+                crate::adopt::Refusal::TooSmall { size, need, .. } => {
+                    Refusal::TooSmall { key, disk: disk.path.clone(), size, need }
+                }
                 other => Refusal::System(other),
             });
             None
         }
     }
+}
+
+/// Copies of the medium that Hearth was started from: which of them a start takes is chance. One
+/// that is written over anyway does not count.
+fn twins(facts: &Facts, target: &Disk) -> Option<Vec<String>> {
+    let boot = facts.boot_disk()?;
+    let same = facts.duplicates.iter().find(|same| same.disks.contains(&boot.name))?;
+    let left: Vec<String> = same.disks.iter().filter(|name| **name != target.name).cloned().collect();
+    (left.len() > 1).then_some(left)
 }
 
 impl SetupPlan {
@@ -263,11 +299,23 @@ impl SetupPlan {
         std::iter::once(system).chain(self.roles.iter().map(roles::RoleDisk::sentence)).collect()
     }
 
-    /// What approval is given for.
+    /// What approval is given for. The kernel's names of the hour are left out: the next start
+    /// may deal them differently, and it is the same plan.
     pub fn digest(&self) -> Digest {
-        Digest::of(serde_json::to_vec(self).unwrap_or_default())
+        let mut plan = self.clone();
+        plan.system.disk.name.clear();
+        for role in &mut plan.roles {
+            if let roles::What::Adopt { disk, .. } | roles::What::Erase { disk, .. } = &mut role.what {
+                disk.name.clear();
+            }
+        }
+        Digest::of(serde_json::to_vec(&plan).unwrap_or_default())
     }
 }
 
+mod lines;
+
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

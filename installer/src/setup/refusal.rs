@@ -46,13 +46,26 @@ pub enum Refusal {
         /// Its name for `erase`.
         by_id: String,
     },
+    /// It would be formatted, and no list can name it.
+    #[error(
+        "`{key}`: {disk} would be erased ({holds}), and it has no name under /dev/disk/by-id that `erase` could list. \
+         Use a disk that has one; in a virtual machine, give this one a serial number."
+    )]
+    NoStableName {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// What is on it.
+        holds: String,
+    },
     /// `erase` lists a disk that will not be formatted.
-    #[error("`erase` lists {name}, and nothing in the answers formats {what}. Remove it from the list.")]
+    #[error("`erase` lists {name}{}. Remove it from the list.", listed(.disk.as_deref()))]
     ListedInVain {
         /// What is listed.
         name: String,
-        /// The disk that it is, or that there is none.
-        what: String,
+        /// The disk that it is, if there is one.
+        disk: Option<String>,
     },
     /// A Hearth lives on it.
     #[error(
@@ -115,6 +128,7 @@ impl Refusal {
             Self::Disk { why, .. } => why.code(),
             Self::SameDisk { .. } => "same-disk",
             Self::NotListed { .. } => "not-listed",
+            Self::NoStableName { .. } => "no-stable-name",
             Self::ListedInVain { .. } => "listed-in-vain",
             Self::HearthInstalled { .. } => "hearth-installed",
             Self::CannotAdopt { .. } => "cannot-adopt",
@@ -123,6 +137,13 @@ impl Refusal {
             Self::Containers(why) => why.code(),
             Self::NotYet { .. } => "not-yet",
         }
+    }
+}
+
+fn listed(disk: Option<&str>) -> String {
+    match disk {
+        Some(disk) => format!(", and nothing in the answers formats it ({disk})"),
+        None => ", and no disk of that name is there".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::adopt::plan::Target;
 use crate::answers::{Answers, FileSystem, Prepare, Role};
 use crate::digest::Digest;
 use crate::facts::{Content, Disk};
-use crate::flash::{protected, target};
+use crate::flash::{self, protected, target};
 use crate::layout::{ALIGNMENT, derived_id};
 use crate::machine::table::{Entry, Table};
 use crate::page::contents;
@@ -37,8 +37,7 @@ pub struct RoleDisk {
 impl RoleDisk {
     /// What becomes of it, in a sentence.
     pub fn sentence(&self) -> String {
-        let places: Vec<String> = self.roles.iter().map(|role| format!("/mnt/{}", word(*role))).collect();
-        let places = places.join(" and ");
+        let places = places(&self.roles);
         match &self.what {
             What::Directory => format!("{places}: on the system disk."),
             What::Adopt { disk, file_system, read_only, .. } => {
@@ -46,9 +45,7 @@ impl RoleDisk {
                 format!("{places}: {}, {}, its {file_system} {how}.", disk.told(), disk.size)
             }
             What::Erase { disk, file_system, .. } => {
-                let kind = serde_json::to_value(file_system).ok();
-                let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or("file system").to_owned();
-                format!("{places}: {}, {}, ERASED and formatted with {kind}.", disk.told(), disk.size)
+                format!("{places}: {}, {}, ERASED and formatted with {}.", disk.told(), disk.size, file_system.word())
             }
         }
     }
@@ -119,7 +116,13 @@ fn content_key(content: &Content) -> (&str, Option<&str>, Option<&str>) {
 }
 
 /// Plans every role disk. A role that no disk has is a folder on `data`.
-pub(super) fn plan(answers: &Answers, named: &[Named<'_>], install: Uuid, against: &mut Vec<Refusal>) -> Vec<RoleDisk> {
+pub(super) fn plan(
+    answers: &Answers,
+    all: &[Disk],
+    named: &[Named<'_>],
+    install: Uuid,
+    against: &mut Vec<Refusal>,
+) -> Vec<RoleDisk> {
     let disks: BTreeMap<&str, &Disk> = named.iter().map(|named| (named.key.as_str(), named.disk)).collect();
     let mut out = Vec::new();
     for (i, answer) in answers.disks.iter().enumerate() {
@@ -128,7 +131,7 @@ pub(super) fn plan(answers: &Answers, named: &[Named<'_>], install: Uuid, agains
         roles.sort_unstable();
         let what = match (answer.prepare, disks.get(key.as_str())) {
             (Prepare::Directory, _) => Some(What::Directory),
-            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, roles.len(), against),
+            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, all, &roles, against),
             (Prepare::Erase, Some(disk)) => {
                 erase(&key, disk, &roles, answer.file_system.unwrap_or(FileSystem::Ext4), install, against)
             }
@@ -146,53 +149,69 @@ pub(super) fn plan(answers: &Answers, named: &[Named<'_>], install: Uuid, agains
     out
 }
 
-fn adopt(key: &str, disk: &Disk, roles: usize, against: &mut Vec<Refusal>) -> Option<What> {
-    let refuse = |why: String| Refusal::CannotAdopt { key: key.to_owned(), disk: disk.path.clone(), why };
+fn adopt(key: &str, disk: &Disk, all: &[Disk], roles: &[Role], against: &mut Vec<Refusal>) -> Option<What> {
+    match adopted(disk, all, roles) {
+        Ok(what) => Some(what),
+        Err(why) => {
+            against.push(Refusal::CannotAdopt { key: key.to_owned(), disk: disk.path.clone(), why });
+            None
+        }
+    }
+}
+
+/// The file system of `disk`, or why it is not taken.
+fn adopted(disk: &Disk, all: &[Disk], roles: &[Role]) -> Result<What, String> {
     if disk.boot_medium {
-        against.push(refuse("Hearth was started from it".to_owned()));
-        return None;
+        return Err("Hearth was started from it".to_owned());
     }
-    let whole = disk.content.iter();
-    let found: Vec<&Content> = whole.chain(disk.partitions.iter().filter_map(|part| part.content.as_ref())).collect();
-    let fitting: Vec<(&Content, bool)> =
-        found.iter().filter_map(|content| Some((*content, adoptable(&content.kind)?))).collect();
-    let only = match fitting.as_slice() {
-        [one] => one,
-        [] => {
-            let text = format!(
-                "it holds no file system that Hearth can use ({}). Those are ext4, xfs and btrfs, and ntfs and exfat to read from",
-                contents(disk)
-            );
-            against.push(refuse(text));
-            return None;
-        }
-        several => {
-            let kinds: Vec<&str> = several.iter().map(|(content, _)| content.kind.as_str()).collect();
-            against.push(refuse(format!(
-                "it holds several file systems ({}), and only one can be meant",
-                kinds.join(", ")
-            )));
-            return None;
-        }
-    };
-    if only.1 && roles > 1 {
-        against.push(refuse(format!(
-            "its {} is only read, so no folder for each of several roles can be made on it",
-            only.0.kind
-        )));
-        return None;
+    if disk.has_hearth() {
+        return Err("it holds another copy of Hearth".to_owned());
     }
-    let Some(id) = only.0.id.clone() else {
-        against.push(refuse(format!("its {} has no id to find it by", only.0.kind)));
-        return None;
+    // A mirror that keeps its own data at its end shows the file system on each half.
+    if disk.content.as_ref().is_some_and(|whole| adoptable(&whole.kind).is_none()) {
+        return Err(none_fits(disk));
+    }
+    // Every system puts a small FAT beside what matters, and swap holds nothing.
+    let found: Vec<&Content> =
+        contents_of(disk).into_iter().filter(|content| !["vfat", "swap"].contains(&content.kind.as_str())).collect();
+    let content = match found.as_slice() {
+        [one] => *one,
+        [] => return Err(none_fits(disk)),
+        _ => return Err(format!("it holds several things ({}), and only one can be meant", contents(disk))),
     };
-    Some(What::Adopt {
-        disk: Target::of(disk),
-        state: state(disk),
-        file_system: only.0.kind.clone(),
-        id,
-        read_only: only.1,
-    })
+    let Some(read_only) = adoptable(&content.kind) else { return Err(none_fits(disk)) };
+    if read_only && roles != [Role::Media] {
+        return Err(format!("its {} is only read, so it is good for media alone", content.kind));
+    }
+    let Some(id) = content.id.clone() else {
+        return Err(format!("its {} has no id to find it by", content.kind));
+    };
+    // Mounted by its id, either of the two might be meant.
+    let same = |other: &&Disk| {
+        other.name != disk.name && contents_of(other).iter().any(|content| content.id.as_ref() == Some(&id))
+    };
+    if let Some(other) = all.iter().find(same) {
+        let other = target::name(other);
+        return Err(if content.kind == "btrfs" {
+            format!("its btrfs is on {other} too, and a btrfs of several disks cannot be adopted yet")
+        } else {
+            format!("{other} holds a copy of its {} with the same id. Unplug one of them", content.kind)
+        });
+    }
+    Ok(What::Adopt { disk: Target::of(disk), state: state(disk), file_system: content.kind.clone(), id, read_only })
+}
+
+fn none_fits(disk: &Disk) -> String {
+    format!(
+        "it holds no file system that Hearth can use ({}). Those are ext4, xfs and btrfs, and ntfs and exfat to read from",
+        contents(disk)
+    )
+}
+
+/// Everything that is recognised on a disk.
+fn contents_of(disk: &Disk) -> Vec<&Content> {
+    let parts = disk.partitions.iter().filter_map(|part| part.content.as_ref());
+    disk.content.iter().chain(parts).collect()
 }
 
 fn erase(
@@ -234,7 +253,13 @@ fn erase(
 /// Why a disk of a role must not be touched.
 pub(super) fn guarded(disks: &[Disk], named: &Named<'_>) -> Vec<Refusal> {
     let key = || named.key.clone();
-    protected(disks, named.disk).into_iter().map(|why| Refusal::Disk { key: key(), why }).collect()
+    reasons(protected(disks, named.disk)).map(|why| Refusal::Disk { key: key(), why }).collect()
+}
+
+/// What is told of everything that protects a disk. What Hearth runs from is mounted, of course.
+pub(super) fn reasons(all: Vec<flash::Refusal>) -> impl Iterator<Item = flash::Refusal> {
+    let root = all.iter().any(|why| matches!(why, flash::Refusal::BacksRoot { .. }));
+    all.into_iter().filter(move |why| !root || !matches!(why, flash::Refusal::Mounted { .. }))
 }
 
 /// The name of a disk that is formatted for `roles`: for people who look at it elsewhere.
@@ -243,11 +268,17 @@ pub fn label(roles: &[Role]) -> String {
     format!("hearth-{}", words.join("-"))
 }
 
+/// Where the roles are found.
+pub(super) fn places(roles: &[Role]) -> String {
+    let (last, rest) = match roles.split_last() {
+        Some((last, rest)) => (word(*last), rest),
+        None => return String::new(),
+    };
+    let rest: Vec<String> = rest.iter().map(|role| format!("/mnt/{}", word(*role))).collect();
+    if rest.is_empty() { format!("/mnt/{last}") } else { format!("{} and /mnt/{last}", rest.join(", ")) }
+}
+
 /// A role's word, which is also its folder below /mnt.
 pub fn word(role: Role) -> &'static str {
-    match role {
-        Role::Media => "media",
-        Role::Downloads => "downloads",
-        Role::Backups => "backups",
-    }
+    role.word()
 }

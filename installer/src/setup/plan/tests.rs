@@ -2,14 +2,22 @@ use super::*;
 use crate::adopt::survey::survey;
 use crate::answers;
 use crate::facts::zoo;
+use crate::layout::Part;
 use crate::machine::fake::{Fake, image_table};
 use crate::units::SectorSize;
 use uuid::Uuid;
 
-/// What the stick of a zoo machine would be found to be.
-fn surveys() -> Surveys {
-    let boot = Survey { table: Ok(image_table(SectorSize(512))), leftovers: Vec::new(), drawn: Uuid::from_u128(7) };
-    Surveys { boot: Some(boot), installed: BTreeMap::new() }
+/// What would be read from the disks of a zoo machine.
+pub(super) fn surveys(facts: &Facts) -> Surveys {
+    let table = Ok(image_table(SectorSize(512)));
+    let boot = facts.boot_disk().map(|_| Survey { table, leftovers: Vec::new(), drawn: Uuid::from_u128(7) });
+    let set_up = |disk: &&Disk| disk.partitions.iter().any(|part| part.name.as_deref() == Some(Part::Data.name()));
+    let installed = |disk: &Disk| {
+        let found = Installed { name: "attic".to_owned(), last_used: "2026-10-03".to_owned() };
+        (disk.name.clone(), found)
+    };
+    let hearths = facts.disks.iter().filter(|disk| disk.has_hearth()).filter(set_up);
+    Surveys { boot, installed: hearths.map(installed).collect() }
 }
 
 fn answers(text: &str) -> Answers {
@@ -42,11 +50,11 @@ fn a_stick_goes_to_the_disk_that_is_listed() {
     let facts = zoo::facts("mini-pc");
     let text =
         format!("erase = [\"{NVME}\"]\n[system]\ndisk = {{ serial = \"S4EWNX0N123456\" }}\nhostname = \"hearth\"\n");
-    let planned =
-        plan(&facts, &answers(&text), &surveys()).unwrap_or_else(|why| panic!("{}", super::super::refusal::all(&why)));
+    let planned = plan(&facts, &answers(&text), &surveys(&facts))
+        .unwrap_or_else(|why| panic!("{}", super::super::refusal::all(&why)));
     assert_eq!((planned.plan.system.route, planned.plan.system.disk.name.as_str()), (Route::Write, "nvme0n1"));
     assert_eq!(planned.adopt, None);
-    let again = plan(&facts, &answers(&text), &surveys()).unwrap();
+    let again = plan(&facts, &answers(&text), &surveys(&facts)).unwrap();
     assert_eq!(again.plan.digest(), planned.plan.digest());
 }
 
@@ -55,7 +63,7 @@ fn every_refusal_is_told_at_once() {
     let mut facts = zoo::facts("mini-pc");
     facts.mode = Some(Mode::Normal);
     let text = "erase = [\"usb-Kingston_1\"]\n[system]\ndisk = { serial = \"S4EWNX0N123456\" }\nhostname = \"hearth\"\n[[network.wired]]\nmac = \"02:00:00:00:00:99\"\n";
-    let found = codes(plan(&facts, &answers(text), &surveys()));
+    let found = codes(plan(&facts, &answers(text), &surveys(&facts)));
     assert_eq!(found, ["not-setup", "not-listed", "listed-in-vain", "no-such-card"]);
 }
 
@@ -68,7 +76,7 @@ fn what_is_there_is_adopted_or_refused_by_name() {
         )
     };
     let refused = |serial: &str, prepare: &str| {
-        let refusals = plan(&facts, &answers(&text(serial, prepare)), &surveys()).unwrap_err();
+        let refusals = plan(&facts, &answers(&text(serial, prepare)), &surveys(&facts)).unwrap_err();
         super::super::refusal::all(&refusals)
     };
     assert!(refused("WD-WCC7K0AAAAAA", "adopt").contains("part of a RAID array"));
