@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Facts, Raw};
+use super::{Disk, Facts, Raw, duplicates};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/facts")
@@ -16,6 +16,13 @@ pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = entries.collect();
     names.sort();
     names
+}
+
+/// A machine with these disks, and all else as the mini-PC has it.
+pub(crate) fn machine(mut disks: Vec<Disk>) -> Facts {
+    disks.sort_by(|a, b| a.name.cmp(&b.name));
+    let duplicates = duplicates::find(&disks);
+    Facts { disks, duplicates, ..facts("mini-pc") }
 }
 
 /// What the machine `name` said.

@@ -318,4 +318,6 @@ mod lines;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;

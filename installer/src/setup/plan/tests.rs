@@ -1,6 +1,6 @@
 use super::*;
 use crate::adopt::survey::survey;
-use crate::answers;
+use crate::answers::{self, Problems};
 use crate::facts::zoo;
 use crate::layout::Part;
 use crate::machine::fake::{Fake, image_table};
@@ -21,9 +21,14 @@ pub(super) fn surveys(facts: &Facts) -> Surveys {
 }
 
 fn answers(text: &str) -> Answers {
+    answers_of(text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Answers with `text` between what every file has.
+pub(super) fn answers_of(text: &str) -> Result<Answers, Problems> {
     let rest = "version = 1\nrecovery-kit = \"declined\"\n";
     let admin = "\n[admin]\nlogin = \"ada\"\nssh-keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh a@b\"]\npassword-hash = \"$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7\"\n";
-    answers::read(&format!("{rest}{text}{admin}"), "hearth.toml").unwrap_or_else(|problems| panic!("{problems}"))
+    answers::read(&format!("{rest}{text}{admin}"), "hearth.toml")
 }
 
 fn codes(found: Result<Planned, Vec<Refusal>>) -> Vec<&'static str> {
