@@ -75,6 +75,7 @@ fn all<M: Machine>() -> Vec<Step<M>> {
         Step { word: "mounts", what: "mounting them", run: disks::mount },
         Step { word: "admin", what: "making the account", run: steps::admin },
         Step { word: "boot-menu", what: "locking the boot menu", run: steps::boot_menu },
+        Step { word: "kit", what: "writing the recovery kit", run: steps::kit },
         Step { word: "firewall", what: "the firewall", run: steps::firewall },
         Step { word: "docker", what: "the networks of containers", run: steps::docker },
         Step { word: "secrets", what: "keeping the secrets", run: steps::secrets },
@@ -145,6 +146,7 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
     let key = machine.read_file(HOST_KEY)?.unwrap_or_default();
     let fingerprint = claim::fingerprint(&String::from_utf8_lossy(&key)).unwrap_or_else(|| "unknown".to_owned());
     let mut done = job.plan.sentences();
+    done.extend(left_out(&job.answers));
     done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
     let login = admin.login.to_string();
     let outcome = Outcome::Success(Success {
@@ -157,6 +159,24 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
         done: &done,
     });
     Ok(Report { version: facts.version(), when: &job.now, outcome }.text())
+}
+
+/// What the answers ask for and this version only prepares: nobody must believe that it runs.
+fn left_out(answers: &Answers) -> Vec<String> {
+    let mut out = Vec::new();
+    if !answers.stacks.is_empty() {
+        out.push("NOT YET: the stacks are prepared, and this version does not start them.".to_owned());
+    }
+    if answers.backup.is_some() {
+        out.push("NOT YET: the keys of the backups are kept, and this version makes no backups.".to_owned());
+    }
+    if answers.mail.is_some() {
+        out.push("NOT YET: the mail account is kept, and this version sends no notices.".to_owned());
+    }
+    if answers.network.as_ref().is_some_and(|network| network.lan_dns) {
+        out.push("NOT YET: this version does not answer DNS for the LAN.".to_owned());
+    }
+    out
 }
 
 /// Puts files in place; true if any was not there as it should be.

@@ -77,7 +77,13 @@ fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<()
     let planned = planned.kind(Exit::Refused)?;
     match planned.plan.system.route {
         Route::Stay => stay(machine, facts, found, planned),
-        Route::Write => Err(anyhow!("writing another disk is not possible yet")).kind(Exit::Refused),
+        Route::Write => {
+            let refusal = refusal::Refusal::NotYet {
+                key: "system.disk".to_owned(),
+                why: "this version cannot write Hearth to another disk by itself. Write the image to that disk with `hearth-image flash`, start from it, and say disk = \"this\".".to_owned(),
+            };
+            Err(anyhow!(refusal::all(&[refusal]))).kind(Exit::Refused)
+        }
     }
 }
 

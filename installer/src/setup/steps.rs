@@ -2,19 +2,20 @@
 //! [`crate::render`], what has to take it up from [`Refresh`].
 
 use anyhow::{Context as _, Result};
+use zeroize::Zeroizing;
 
 use super::apply::{Did, Job, changed};
 use super::approved::SETUP_FILE;
 use super::journal::Journal;
 use super::source;
-use crate::answers::{Secret, StackName, console_hash};
+use crate::answers::{KitTarget, Secret, StackName, console_hash};
 use crate::digest::Digest;
 use crate::layout::PLAN_FILE;
 use crate::machine::{Account, Dev, Machine, Refresh};
 use crate::render::authelia::{self, Cost, Portal};
 use crate::render::docker::lan;
 use crate::render::secrets::{self, Draw, Kept, Source};
-use crate::render::{self, Owner, base_name, docker, firewall, grub, identity, network, present};
+use crate::render::{self, File, Owner, base_name, docker, firewall, grub, identity, network, present};
 
 /// What is left of the answer file where it lay.
 const DONE_FILE: &str = "hearth.done.toml";
@@ -225,6 +226,25 @@ pub(super) fn boot_menu<M: Machine>(machine: &mut M, _: &Job, journal: &mut Jour
     // GRUB replays no journal: to it a file exists once the journal is written back.
     machine.settle("/")?;
     Ok(Did::Work)
+}
+
+/// What opens the machine again, on a role disk, for its owner to move to a safe place.
+pub(super) fn kit<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+    let Some(path) = job.answers.recovery_kit.as_ref().and_then(KitTarget::file) else { return Ok(Did::Nothing) };
+    let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
+    let admin = job.answers.admin.as_ref().context("the answers name no admin")?;
+    let drawn = |name: &str| Kept { name: name.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
+    let mut text = Zeroizing::new(format!(
+        "What opens {hostname} (install {}). Keep it where neither fire nor thief reaches both.\n\n",
+        job.plan.install
+    ));
+    if admin.password_hash.is_none() {
+        let password = kept_text(machine, &drawn(CONSOLE))?;
+        text.push_str(&secrets::console_line(&admin.login.to_string(), &password));
+    }
+    let menu = kept_text(machine, &drawn(BOOT_MENU))?;
+    text.push_str(&format!("Password of {} in the boot menu: {}\n", grub::USER, menu.expose()));
+    Ok(changed(machine, &[File::private(path, Owner::ROOT, text.as_bytes())])?.into())
 }
 
 /// What is reachable from outside. The stacks open their ports when they are deployed.

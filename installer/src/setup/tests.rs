@@ -14,7 +14,7 @@ use crate::render::File;
 use crate::units::{Bytes, SectorSize};
 
 const ANSWERS: &str = r#"version = 1
-recovery-kit = "declined"
+recovery-kit = "/mnt/backups/kit.txt"
 stacks = ["core"]
 erase = ["ata-BLANK_1"]
 [system]
@@ -149,6 +149,8 @@ fn an_answer_file_becomes_a_sealed_machine() {
     }
     assert_eq!(end.marks.0, ["/mnt/backups", "/mnt/downloads", "/mnt/media", "/var/lib/hearth/disks/media-downloads"]);
     assert!(fake.refreshed.contains(&Refresh::Hostname));
+    let kit = String::from_utf8(end.placed["/mnt/backups/kit.txt"].bytes.to_vec()).unwrap();
+    assert!(kit.contains("in the boot menu: ") && kit.contains("opens attic"), "{kit}");
     assert!(fake.said.iter().all(|line| line.len() <= WIDTH), "{:?}", fake.said);
 }
 

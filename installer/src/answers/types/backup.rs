@@ -24,6 +24,13 @@ pub enum RepositoryKind {
     PlainRest,
 }
 
+impl KitTarget {
+    /// The file; nothing where the kit is declined.
+    pub fn file(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| *text != "declined")
+    }
+}
+
 impl RepositoryUrl {
     /// How it is reached.
     pub fn kind(&self) -> RepositoryKind {

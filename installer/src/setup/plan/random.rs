@@ -36,7 +36,7 @@ enum Spoilt {
 #[derive(Clone, Copy, Debug)]
 enum By {
     Serial,
-    ById,
+    StableName,
     Wwn,
     Size,
     Transport,
@@ -66,7 +66,7 @@ struct Case {
 }
 
 fn by() -> impl Strategy<Value = By> {
-    prop_oneof![4 => Just(By::Serial), 2 => Just(By::ById), 1 => Just(By::Wwn), 1 => Just(By::Size), 1 => Just(By::Transport)]
+    prop_oneof![4 => Just(By::Serial), 2 => Just(By::StableName), 1 => Just(By::Wwn), 1 => Just(By::Size), 1 => Just(By::Transport)]
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -233,7 +233,7 @@ fn selector(disk: &Disk, by: By) -> String {
     let serial = disk.serial.as_ref().map(|serial| format!("{{ serial = \"{serial}\" }}"));
     let told = match by {
         By::Serial => serial,
-        By::ById => disk.by_id.first().map(|name| format!("{{ by-id = \"{name}\" }}")),
+        By::StableName => disk.by_id.first().map(|name| format!("{{ by-id = \"{name}\" }}")),
         By::Wwn => disk.wwn.as_ref().map(|wwn| format!("{{ wwn = \"{wwn}\" }}")),
         By::Size => None,
         By::Transport => disk.transport.as_ref().map(|word| format!("{{ transport = \"{word}\" }}")),
