@@ -1,9 +1,10 @@
 //! `hearth`: everything that runs on the appliance.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
@@ -96,14 +97,20 @@ struct AdoptArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[command(group(ArgGroup::new("how").required(true)))]
 struct SetupArgs {
     /// In setup mode: look for an answer file (hearth.toml), and follow it.
-    #[arg(long)]
+    #[arg(long, group = "how")]
     unattended: bool,
     /// Carry on with an approved setup on the disk it was approved for.
-    #[arg(long)]
+    #[arg(long, group = "how")]
     resume: bool,
+    /// In setup mode: print the plan for this machine, or all that stands against it; change nothing.
+    #[arg(long, group = "how")]
+    dry_run: bool,
+    /// The answer file for the dry run. Without it the one that setup would find.
+    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with_all = ["unattended", "resume"])]
+    answers: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -127,6 +134,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),
+        Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
         Command::Setup(_) => setup::resume(),
     }

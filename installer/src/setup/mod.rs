@@ -9,6 +9,7 @@
 mod apply;
 mod approved;
 mod disks;
+mod dry_run;
 mod journal;
 mod mounts;
 pub mod plan;
@@ -23,7 +24,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::adopt::{self, survey};
-use crate::answers::FILE_NAME;
+use crate::answers::{Answers, FILE_NAME};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Facts, Mode};
 use crate::flash::installed;
@@ -33,6 +34,7 @@ use crate::page::text::wrap;
 use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, By, SETUP_FILE};
+pub use dry_run::dry_run;
 use plan::{Planned, Route, Surveys};
 use source::Found;
 
@@ -72,11 +74,17 @@ fn begin(machine: &mut impl Machine) -> Result<()> {
 fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<()> {
     machine.say(&format!("Hearth: {} was found. Looking at the disks ...", found.place()));
     let answers = found.read()?;
+    let planned = planned(machine, facts, &answers)?;
+    stay(machine, facts, found, planned)
+}
+
+/// The plan for these answers, or everything that stands against it.
+fn planned(machine: &impl Machine, facts: &Facts, answers: &Answers) -> Result<Planned> {
     let surveys = surveys(machine, facts)?;
-    let planned = plan::plan(facts, &answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals)));
+    let planned = plan::plan(facts, answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals)));
     let planned = planned.kind(Exit::Refused)?;
     match planned.plan.system.route {
-        Route::Stay => stay(machine, facts, found, planned),
+        Route::Stay => Ok(planned),
         Route::Write => {
             let refusal = refusal::Refusal::NotYet {
                 key: "system.disk".to_owned(),

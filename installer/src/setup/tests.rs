@@ -267,3 +267,49 @@ fn an_address_without_a_router_goes_back_to_dhcp() {
     until_sealed(&mut fake);
     assert!(fake.durable.placed.keys().any(|path| wired(&path)));
 }
+
+/// The same machine, known to run Hearth's image.
+fn of_the_image(mut fake: Fake) -> Fake {
+    let image = File::public(crate::facts::IMAGE_FILE, "{}");
+    fake.now.placed.insert(image.path.clone(), image);
+    fake
+}
+
+#[test]
+fn a_dry_run_tells_the_plan_and_has_no_effect() {
+    let mut fake = of_the_image(machine(ANSWERS));
+    let lines = dry_run::tell(&fake, None).unwrap();
+    for words in
+        ["set up this machine as \"attic\"", "ERASED: all", "1 disk is ERASED.", "/dev/nvme0n1p3: nothing was changed."]
+    {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words} is not in {lines:#?}");
+    }
+    assert!(lines.iter().all(|line| line.len() <= WIDTH && !line.contains(TOKEN)), "{lines:#?}");
+    assert_eq!((fake.effects, fake.said.len()), (0, 0));
+    // The same for a file that lies elsewhere.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.toml");
+    std::fs::write(&file, ANSWERS).unwrap();
+    fake.now.hearth.clear();
+    let again = dry_run::tell(&fake, Some(&file)).unwrap();
+    assert_eq!(again.iter().zip(&lines).filter(|(one, other)| one != other).count(), 1, "{again:#?}");
+}
+
+#[test]
+fn a_dry_run_that_would_not_go_on_ends_as_setup_would() {
+    let said = |fake: Fake| {
+        let error = dry_run::tell(&of_the_image(fake), None).unwrap_err();
+        (crate::exit::code_of(&error), format!("{error:#}"))
+    };
+    let is = |(code, text): (u8, String), exit: Exit, words: &str| {
+        assert!(code == exit.code() && text.contains(words), "{code}: {text}");
+    };
+    is(said(machine(&ANSWERS.replace("ata-BLANK_1", "ata-PHOTOS_1"))), Exit::Refused, "[not-listed]");
+    is(said(machine("version = 1")), Exit::Input, "errors in hearth.toml");
+    is(said(Fake::new(64)), Exit::Input, "no answer file");
+    let mut sealed = machine(ANSWERS);
+    until_sealed(&mut sealed);
+    is(said(sealed), Exit::Refused, "is set up");
+    let desk = dry_run::tell(&machine(ANSWERS), None).unwrap_err();
+    is((crate::exit::code_of(&desk), desk.to_string()), Exit::Refused, "hearth answers check FILE");
+}
