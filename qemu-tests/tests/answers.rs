@@ -1,4 +1,5 @@
-//! An answer file on HEARTH: found by the first page, judged there, and nothing more.
+//! An answer file that comes to HEARTH after setup has looked: found by the first page, judged
+//! there, and left for the next start.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ fn put(lab: &Lab, vm: &Vm, name: &str, command: &str) -> Result<()> {
 }
 
 #[test]
-fn the_page_tells_of_an_answer_file_and_does_not_act_on_it() {
+fn the_page_tells_of_an_answer_file_that_came_late() {
     scenario("answers-told", SHARE, |lab| {
         let disk = image_on_disk(lab, Bytes::gib(16))?;
         let vm = lab.vm("main").drive(Drive::served(&disk).serial(SERIAL).boots(0)).start()?;
@@ -33,7 +34,7 @@ fn the_page_tells_of_an_answer_file_and_does_not_act_on_it() {
             r#"printf 'version = 1\r\n[system]\r\ndisk = "sda"\r\n[admin]\r\npassword = "open sesame please"\r\n'"#;
         put(lab, &vm, "HEARTH.TOML.txt", wrong)?;
         lab.step("a wrong file", || {
-            vm.wait_for_text("HEARTH.TOML.txt has 5 errors, and setup does not act on it yet.", lab.patience(20))?;
+            vm.wait_for_text("HEARTH.TOML.txt has 5 errors, so setup does not follow it.", lab.patience(20))?;
             vm.wait_for_text("press Enter", lab.patience(10))?;
             vm.type_line("2")?;
             vm.wait_for_text("line 3, column 8: `disk` must be", lab.patience(20))?;
@@ -43,7 +44,7 @@ fn the_page_tells_of_an_answer_file_and_does_not_act_on_it() {
         vm.type_line("0")?;
         put(lab, &vm, "hearth.toml", "hearth answers example")?;
         lab.step("a clean file", || {
-            let text = "hearth.toml checks clean, but setup does not act on it yet.";
+            let text = "hearth.toml checks clean. Setup follows it at the next start.";
             vm.wait_for_text(text, lab.patience(20)).map(drop)
         })?;
         ensure!(!vm.serial().text().contains("open sesame"), "the page shows a password");

@@ -64,10 +64,8 @@ fn check(args: &CheckArgs) -> Result<()> {
     if args.json {
         return print(&[serde_json::to_string_pretty(&answers).context("writing the answers as JSON")?]);
     }
-    print(&[
-        format!("{} checks clean.", path.display()),
-        "Hearth does not act on answer files yet: this version only checks them.".to_owned(),
-    ])
+    let rest = "Whether the disks and the network are as it says shows on the machine, before anything is changed.";
+    print(&[format!("{} checks clean.", path.display()), rest.to_owned()])
 }
 
 fn in_folder(dir: &Path) -> Result<PathBuf> {

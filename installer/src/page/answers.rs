@@ -1,5 +1,8 @@
 //! The answer file as the page tells of it. Somebody who put one on the stick must see
-//! that it was found, whether it is right, and that this version does not act on it.
+//! that it was found, whether it is right, and whether setup follows it; if not, why.
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -7,14 +10,25 @@ use super::text::{WIDTH, count, cut, wrap};
 use crate::answers::{self, Problems};
 use crate::facts::{Facts, Mode};
 use crate::machine::{Dev, on_hearth};
+use crate::run::Cmd;
+use crate::setup::{FAILED, SEALED};
 
-/// What is known of the answer file on HEARTH.
+/// The unit that looks for an answer file once, at the start.
+const UNIT: &str = "hearth-setup-unattended.service";
+
+/// What is known of the answer file of this start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerFile {
-    /// There is none, or nobody would act on it.
+    /// There is none.
     Absent,
-    /// It checks clean; the text is its name.
-    Clean(String),
+    /// Setup is at it now; the text is its name.
+    Followed(String),
+    /// It checks clean and came after setup had looked; the text is its name.
+    Next(String),
+    /// The machine is set up, so nobody looks at it; the text is its name.
+    Ignored(String),
+    /// Setup did not follow it; the text says why, a reason a line.
+    Failed(String),
     /// It has errors.
     Wrong(Problems),
     /// It cannot be read; the text says why.
@@ -22,13 +36,26 @@ pub enum AnswerFile {
 }
 
 impl AnswerFile {
-    /// Looks on the HEARTH of the disk that setup was started from.
+    /// Looks on the HEARTH of the disk that setup was started from, and at what came of it.
     pub fn look(facts: &Facts) -> Self {
-        let disk = facts.boot_disk().filter(|_| facts.mode == Some(Mode::Setup));
-        match disk.map(|disk| look(&disk.name)) {
-            None => Self::Absent,
-            Some(Ok(found)) => found,
-            Some(Err(error)) => Self::Unreadable(format!("{error:#}")),
+        let Some(disk) = facts.boot_disk().filter(|_| facts.mode == Some(Mode::Setup)) else { return Self::Absent };
+        let found = look(&disk.name);
+        let sealed = Path::new(SEALED).exists();
+        let failed = failure();
+        match found {
+            Ok(None) if failed.is_none() => Self::Absent,
+            Ok(Some((name, _))) if sealed => Self::Ignored(name),
+            Ok(Some((_, Err(problems)))) => Self::Wrong(problems),
+            Ok(Some((name, Ok(())))) if failed.is_none() => {
+                if is_followed() {
+                    Self::Followed(name)
+                } else {
+                    Self::Next(name)
+                }
+            }
+            // It may have lain on another stick, or come as a credential.
+            Ok(_) => Self::Failed(failed.unwrap_or_default()),
+            Err(error) => Self::Unreadable(format!("{error:#}")),
         }
     }
 
@@ -36,16 +63,15 @@ impl AnswerFile {
     pub(super) fn lines(&self, full: bool) -> Vec<String> {
         match self {
             Self::Absent => Vec::new(),
-            Self::Clean(name) => said(&format!("{name} checks clean, but {NOT_YET}.")),
+            Self::Followed(name) => said(&format!("{name} is being followed: this machine sets itself up.")),
+            Self::Next(name) => said(&format!("{name} checks clean. Setup follows it at the next start.")),
+            Self::Ignored(name) => said(&format!("{name} is not looked at: this machine is set up.")),
+            Self::Failed(why) => first(&format!("the answer file was not followed. {CORRECT}"), why.lines(), full),
             Self::Wrong(problems) => {
                 let errors = count(problems.list.len(), "error");
-                let mut out = said(&format!("{} has {errors}, and {NOT_YET}.", problems.name));
-                let first = if full { 3 } else { 1 };
-                out.extend(problems.lines().take(first).map(|line| cut(&format!("{INDENT}{line}"), WIDTH)));
-                if full && problems.list.len() > first {
-                    out.push(format!("{INDENT}\"Show details\" tells all of them."));
-                }
-                out
+                let lines: Vec<String> = problems.lines().collect();
+                let what = format!("{} has {errors}, so setup does not follow it.", problems.name);
+                first(&what, lines.iter().map(String::as_str), full)
             }
             Self::Unreadable(why) if full => said(&format!("cannot be read: {why}")),
             Self::Unreadable(why) => vec![cut(&format!("{FIRST}cannot be read: {why}"), WIDTH)],
@@ -54,32 +80,65 @@ impl AnswerFile {
 
     /// What the details say of it: all that the page leaves out.
     pub(super) fn details(&self) -> Vec<String> {
-        let Self::Wrong(problems) = self else { return self.lines(true) };
-        let mut out = wrap("Answers ", &format!("{}: {}", problems.name, count(problems.list.len(), "error")));
-        out.extend(problems.lines().flat_map(|line| wrap("  - ", &line)));
+        let (head, reasons): (String, Vec<String>) = match self {
+            Self::Wrong(problems) => {
+                let errors = count(problems.list.len(), "error");
+                (format!("{}: {errors}", problems.name), problems.lines().collect())
+            }
+            Self::Failed(why) => {
+                (format!("the answer file was not followed. {CORRECT}"), why.lines().map(str::to_owned).collect())
+            }
+            _ => return self.lines(true),
+        };
+        let mut out = wrap("Answers ", &head);
+        out.extend(reasons.iter().flat_map(|reason| wrap("  - ", reason)));
         out
     }
+}
+
+/// Why setup did not follow an answer file at this start.
+pub(super) fn failure() -> Option<String> {
+    fs::read_to_string(FAILED).ok()
 }
 
 /// The beginning of what is said of answers, and of the lines below.
 const FIRST: &str = "  answers  ";
 const INDENT: &str = "           ";
 
-/// What this version cannot do, said wherever a file was found.
-const NOT_YET: &str = "setup does not act on it yet";
+/// What to do.
+const CORRECT: &str = "Correct it, and start again.";
 
 fn said(text: &str) -> Vec<String> {
     wrap(FIRST, text)
 }
 
-fn look(disk: &str) -> Result<AnswerFile> {
+/// What is the matter, and as many reasons as the page has room for.
+fn first<'a>(what: &str, reasons: impl Iterator<Item = &'a str>, full: bool) -> Vec<String> {
+    let reasons: Vec<&str> = reasons.collect();
+    let room = if full { 3 } else { 1 };
+    let mut out = said(what);
+    out.extend(reasons.iter().take(room).map(|line| cut(&format!("{INDENT}{line}"), WIDTH)));
+    if full && reasons.len() > room {
+        out.push(format!("{INDENT}\"Show details\" tells all of them."));
+    }
+    out
+}
+
+/// The answer file's name, and whether it checks clean.
+type Checked = (String, Result<(), Problems>);
+
+fn look(disk: &str) -> Result<Option<Checked>> {
     on_hearth(&Dev::hearth(disk), |dir| {
-        let Some(path) = answers::find(dir)? else { return Ok(AnswerFile::Absent) };
+        let Some(path) = answers::find(dir)? else { return Ok(None) };
         let name = answers::name_of(&path);
         let bytes = answers::bytes(&path).with_context(|| format!("looking at {name}"))?;
-        Ok(match answers::read_bytes(&bytes, &name) {
-            Ok(_) => AnswerFile::Clean(name),
-            Err(problems) => AnswerFile::Wrong(problems),
-        })
+        let checked = answers::read_bytes(&bytes, &name).map(drop);
+        Ok(Some((name, checked)))
     })
+}
+
+/// Whether setup is at it at this moment: its unit ends once it has looked.
+fn is_followed() -> bool {
+    let state = Cmd::new("asking whether setup runs", "systemctl").args(["is-active", UNIT]).answer();
+    state.is_ok_and(|(_, word)| word.trim() == "activating")
 }

@@ -159,17 +159,17 @@ fn power(console: &mut Console, words: &str, verb: &str) -> Result<()> {
     Ok(())
 }
 
-/// Notices that addresses, disks or people have come or gone.
+/// Notices that addresses, disks or people have come or gone, or that setup gave up.
 struct Watch {
     seen: State,
     fresh: Option<State>,
 }
 
-type State = (Vec<Nic>, String, Option<Door>);
+type State = (Vec<Nic>, String, Option<Door>, Option<String>);
 
 impl Watch {
     fn new(nics: &[Nic], door: Option<Door>) -> Self {
-        Self { seen: (nics.to_vec(), disks(), door), fresh: None }
+        Self { seen: (nics.to_vec(), disks(), door, answers::failure()), fresh: None }
     }
 
     /// True once something differs and has stayed so between two looks: addresses come
@@ -177,7 +177,7 @@ impl Watch {
     fn changed(&mut self) -> bool {
         // Without an answer from `ip` there is nothing new to show either.
         let Ok(nics) = nics_now() else { return false };
-        let now = (nics, disks(), Door::look());
+        let now = (nics, disks(), Door::look(), answers::failure());
         if now == self.seen {
             self.fresh = None;
             return false;

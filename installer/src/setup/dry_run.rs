@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{planned, source, take};
-use crate::answers;
+use crate::answers::{self, Answers};
 use crate::exit::{Exit, Kind as _};
-use crate::facts::IMAGE_FILE;
+use crate::facts::{Facts, IMAGE_FILE};
 use crate::machine::Machine;
 use crate::machine::real::Real;
 use crate::page::text::wrap;
@@ -30,15 +30,18 @@ pub(super) fn tell(machine: &impl Machine, file: Option<&Path>) -> Result<Vec<St
         return Err(anyhow!("this machine is set up: answer files are not looked at any more")).kind(Exit::Refused);
     }
     let facts = machine.facts()?;
-    let (place, answers) = match file {
-        Some(path) => (path.display().to_string(), answers::load(path)?),
-        None => {
-            let found = source::find(machine, &facts)?;
-            let found = found.context("there is no answer file. Name one with --answers").kind(Exit::Input)?;
-            (found.place(), found.read()?)
-        }
-    };
+    let (place, answers) = read(machine, &facts, file)?;
     let mut lines = planned(machine, &facts, &answers)?.plan.lines(&facts);
     lines.extend(wrap("", &format!("A dry run with {place}: nothing was changed.")));
     Ok(lines)
+}
+
+/// The answers, and where they lie.
+fn read(machine: &impl Machine, facts: &Facts, file: Option<&Path>) -> Result<(String, Answers)> {
+    if let Some(path) = file {
+        return Ok((path.display().to_string(), answers::load(path)?));
+    }
+    let found = source::find(machine, facts)?;
+    let found = found.context("there is no answer file. Name one with --answers").kind(Exit::Input)?;
+    Ok((found.place(), found.read()?))
 }

@@ -37,6 +37,7 @@ use approved::{Approved, By, SETUP_FILE};
 pub use dry_run::dry_run;
 use plan::{Planned, Route, Surveys};
 use source::Found;
+pub(crate) use take::SEALED;
 
 /// Why an answer file was not followed, for the page.
 pub const FAILED: &str = "/run/hearth/setup-failed";

@@ -37,16 +37,31 @@ fn wrong_answers() -> AnswerFile {
     AnswerFile::Wrong(crate::answers::read(text, "HEARTH.TOML").unwrap_err())
 }
 
+/// All that setup said against the answers of a machine of the zoo.
+fn failed_answers() -> AnswerFile {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/plans/busy/01-in-use.refused.txt");
+    AnswerFile::Failed(std::fs::read_to_string(path).unwrap())
+}
+
 #[test]
 fn an_answer_file_is_never_passed_over_in_silence() {
-    let clean = AnswerFile::Clean("hearth.toml".to_owned());
+    let name = || "hearth.toml".to_owned();
+    let (next, followed, ignored) =
+        (AnswerFile::Next(name()), AnswerFile::Followed(name()), AnswerFile::Ignored(name()));
+    let failed = failed_answers();
     let two = AnswerFile::Unreadable("there are 2 answer files, hearth.toml and hearth.toml.txt".to_owned());
-    golden("mini-pc-answers-clean", &page(&zoo::facts("mini-pc"), &Situation::Setup, &clean, None));
-    golden("mini-pc-answers-two", &page(&zoo::facts("mini-pc"), &Situation::Setup, &two, None));
-    golden("nas-answers-wrong", &page(&zoo::facts("nas"), &Situation::Setup, &wrong_answers(), None));
+    let at = |machine: &str, answers: &AnswerFile| page(&zoo::facts(machine), &Situation::Setup, answers, None);
+    golden("mini-pc-answers-next", &at("mini-pc", &next));
+    golden("mini-pc-answers-followed", &at("mini-pc", &followed));
+    golden("mini-pc-answers-ignored", &at("mini-pc", &ignored));
+    golden("mini-pc-answers-failed", &at("mini-pc", &failed));
+    golden("nas-answers-failed", &at("nas", &failed));
+    golden("answers-failed-details", &failed.details());
+    golden("mini-pc-answers-two", &at("mini-pc", &two));
+    golden("nas-answers-wrong", &at("nas", &wrong_answers()));
     golden("answers-wrong-details", &wrong_answers().details());
     for name in ZOO {
-        for answers in [&clean, &two, &wrong_answers()] {
+        for answers in [&next, &followed, &ignored, &failed, &two, &wrong_answers()] {
             let page = page(&zoo::facts(name), &Situation::Setup, answers, None);
             assert!(page.len() < 24, "{name}: {} lines", page.len());
             for line in page.iter().chain(&answers.details()) {
@@ -90,7 +105,7 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
     assert!(!at("mini-pc", &door(), Place::Ssh).iter().any(|line| line.contains("SSH ")));
     for name in ZOO {
         for door in [&told, &taken, &closed()] {
-            for answers in [&AnswerFile::Absent, &wrong_answers()] {
+            for answers in [&AnswerFile::Absent, &wrong_answers(), &failed_answers()] {
                 let page = page(&zoo::facts(name), &Situation::Setup, answers, Some((door, Place::Console)));
                 assert!(page.len() < 24, "{name}: {} lines\n{}", page.len(), page.join("\n"));
                 for line in &page {
