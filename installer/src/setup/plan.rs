@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::refusal::Refusal;
-use super::roles::{self, RoleDisk};
+use super::roles::{self, RoleDisk, What};
 use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption};
 use crate::adopt::survey::Survey;
 use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare};
@@ -113,6 +113,7 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let disks = named.iter().filter(|named| named.key != SYSTEM);
     against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
     let roles = roles::plan(answers, &facts.disks, &named, install.unwrap_or_default(), &mut against);
+    against.extend(kit(answers, &roles));
     match (system, containers) {
         (Some((system, install, adopt)), Some(containers)) if against.is_empty() => {
             let answers = serde_json::to_value(answers).unwrap_or_default();
@@ -217,14 +218,29 @@ fn not_yet(answers: &Answers) -> Vec<Refusal> {
     if answers.encryption.is_some() {
         refuse("encryption", "this version cannot encrypt disks yet. Remove the section, or wait for the next one.");
     }
-    if answers.admin.as_ref().is_some_and(|admin| admin.password_hash.is_none()) {
-        refuse(
-            "admin.password-hash",
-            "this version writes no recovery kit yet, so nobody would learn the console password that is made. \
-             Give the hash of one: `hearth answers hash --for console`.",
-        );
-    }
     out
+}
+
+/// The recovery kit must be written somewhere, and whoever needs it must get at it.
+fn kit(answers: &Answers, roles: &[RoleDisk]) -> Option<Refusal> {
+    let file = answers.recovery_kit.as_ref()?.file()?;
+    let holds = |role: &&RoleDisk| role.roles.iter().any(|role| file.starts_with(&format!("/mnt/{}/", role.word())));
+    // A role whose disk is refused is none here.
+    let role = roles.iter().find(holds)?;
+    let why = match &role.what {
+        What::Adopt { read_only: true, file_system, .. } => {
+            format!(
+                "it cannot be written there, because the {file_system} of that disk is only read. Choose another place"
+            )
+        }
+        What::Directory if answers.admin.as_ref()?.password_hash.is_none() => {
+            "it is on the system disk, and only with the console password in it could anybody read it there. Give \
+             `password-hash` in [admin], or a disk for the kit"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(Refusal::Kit { file: file.to_owned(), why })
 }
 
 type System = (SystemDisk, Uuid, Option<AdoptPlan>);
@@ -305,7 +321,7 @@ impl SetupPlan {
         let mut plan = self.clone();
         plan.system.disk.name.clear();
         for role in &mut plan.roles {
-            if let roles::What::Adopt { disk, .. } | roles::What::Erase { disk, .. } = &mut role.what {
+            if let What::Adopt { disk, .. } | What::Erase { disk, .. } = &mut role.what {
                 disk.name.clear();
             }
         }

@@ -91,6 +91,14 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// The recovery kit would be of no use.
+    #[error("`recovery-kit`: {file}: {why}.")]
+    Kit {
+        /// Where it would be.
+        file: String,
+        /// Why not there.
+        why: String,
+    },
     /// It does not fit.
     #[error("`{key}`: {disk} has {size}, but {need} are needed. Use a larger disk.")]
     TooSmall {
@@ -132,6 +140,7 @@ impl Refusal {
             Self::ListedInVain { .. } => "listed-in-vain",
             Self::HearthInstalled { .. } => "hearth-installed",
             Self::CannotAdopt { .. } => "cannot-adopt",
+            Self::Kit { .. } => "kit",
             Self::TooSmall { .. } => "too-small",
             Self::Network(why) => why.code(),
             Self::Containers(why) => why.code(),

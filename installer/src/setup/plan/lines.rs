@@ -84,6 +84,10 @@ impl SetupPlan {
         let pools = &self.containers;
         out.extend(wrap("Docker    ", &format!("containers get addresses in {} and {}", pools.v4, pools.v6)));
         out.extend(wrap("People    ", &self.people()));
+        if self.has("/recovery-kit") {
+            let kit = format!("what opens the machine, in {}: move it to a safe place", self.text("/recovery-kit"));
+            out.extend(wrap("Kit       ", &kit));
+        }
         let stacks: Vec<&str> = self.list("/stacks").iter().filter_map(Value::as_str).collect();
         if !stacks.is_empty() {
             out.extend(wrap("Stacks    ", &format!("{}: noted, not started by this version", stacks.join(", "))));
@@ -164,8 +168,7 @@ fn of_role(role: &RoleDisk, facts: &Facts) -> Vec<String> {
 }
 
 /// Answers that are taken down and that nothing acts on yet.
-const KEPT: [(&str, &str); 6] = [
-    ("/recovery-kit", "recovery-kit"),
+const KEPT: [(&str, &str); 5] = [
     ("/domain", "[domain]"),
     ("/vpn", "[vpn]"),
     ("/mail", "[mail]"),
