@@ -48,13 +48,15 @@ generate:
 two-builds: _builder _test-image
     ./qemu-tests/two-builds {{builder}}
 
-# The virtual machine tests of every run: the boots, running from the disk, upgrades, flashing, and SSH before setup
+# The virtual machine tests of every run: the boots, running from the disk, upgrades, flashing, SSH before setup, and
+# setting up by an answer file
 vm: _packed-image
     {{vm_tests}} --test boots -- --test-threads=1
     {{vm_tests}} --test adopt -- --test-threads=1 a_machine_runs_from_its_disk a_copy_of_the_image
     {{vm_tests}} --test packages -- --test-threads=1
     {{vm_tests}} --test flash -- --test-threads=1 an_interrupted_flash
     {{vm_tests}} --test claim -- --test-threads=1 s9_a_code
+    {{vm_tests}} --test setup -- --test-threads=1 an_answer_file
 
 # Signals at every stage of a whole build; then the slow virtual machine tests of the image, too: power
 # cuts, twins, identities, disk sizes, recovery, answer files, the harness itself
@@ -69,6 +71,10 @@ prove-flash: _packed-image
 # SSH before setup: by the code on the page, and by what flash leaves for a machine without a screen
 prove-consoles: _packed-image
     {{vm_tests}} --test claim -- --test-threads=1
+
+# Setting up by an answer file, and what the page tells of one
+prove-setup: _packed-image
+    {{vm_tests}} --test setup --test answers -- --test-threads=1
 
 # README's first command in a minimal Debian 13 (as root), and the boot of what it made
 prove-newcomer: _builder
