@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, anyhow};
 use hearth::exit::{Exit, Kind as _, mark_if_full};
 use hearth::run::Cmd;
 use hearth::units::Bytes;
+use nix::fcntl::{FcntlArg, fcntl};
 
-use super::configure::{Configuring, in_tree};
+use super::configure::{Configuring, collect_certificates, in_tree};
 use super::dpkgdb::{self, Unpacked};
 use super::needed::Needed;
 use super::normalise::normalise;
@@ -35,6 +36,9 @@ const INITRAMFS_ROOM: Bytes = Bytes::mib(96);
 /// Room for what maintainer scripts make, since the file system is begun before they ran:
 /// the hardware database and byte code, 40 MiB now.
 const SCRIPTS_ROOM: Bytes = Bytes::mib(64);
+
+/// How much of the file system's content waits in the pipe to mke2fs.
+const PIPE: i32 = 1 << 20;
 
 struct Place {
     tree: PathBuf,
@@ -91,21 +95,23 @@ fn build(spec: &BaseSpec) -> Result<()> {
         configuring.first(&needed)?;
         let packing = join(beside)?;
         let initramfs = scope.spawn(|| make_initramfs(&place, &kernel, spec));
+        let certificates = scope.spawn(|| collect_certificates(tree, spec.epoch));
         configuring.rest()?;
+        join(certificates)?;
         join(initramfs)?;
         join(packing)
     })?;
     dpkgdb::register_hearth(tree, &spec.dpkg_info, &spec.version, &spec.arch)?;
-    if !rootfs::still_there(&early, &rootfs::list(tree)?) {
-        progress::note("a maintainer script changed what was packed already; packing it again");
-        file_system.abandon()?;
-        file_system = FileSystem::begin(&place, root_size, spec)?;
-    }
-    normalise(tree, spec.epoch)?;
+    normalise(tree)?;
     step.done("");
 
     let step = progress::step("making the root file system");
     let entries = rootfs::list(tree)?;
+    if !rootfs::still_there(&early, &entries) {
+        progress::note("a maintainer script changed what was packed already; packing it again");
+        file_system.abandon()?;
+        file_system = FileSystem::begin(&place, root_size, spec)?;
+    }
     file_system.add(&entries)?.finish()?;
     add_initramfs(&place, &kernel, spec)?;
     take_boot_files(tree, &spec.out)?;
@@ -219,6 +225,8 @@ impl<'a> FileSystem<'a> {
             .stderr(Stdio::piped());
         let mut mke2fs = command.spawn().context("starting mke2fs")?;
         let pipe = mke2fs.stdin.take().ok_or_else(|| anyhow!("mke2fs has no standard input"))?;
+        // Fewer, longer turns for both ends; how long, the kernel may forbid.
+        let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
         let packer = Packer::new(&place.tree, spec.epoch, BufWriter::with_capacity(1 << 20, pipe));
         Ok(Self { mke2fs, packer })
     }

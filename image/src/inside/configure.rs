@@ -37,12 +37,33 @@ pub fn in_tree(tree: &Path, epoch: u64, program: &str) -> Command {
     command
 }
 
+/// Before a package is upgraded from a release that had its firmware in /lib, it diverts
+/// every single file, and afterwards no longer. Nothing is upgraded here, and each of these
+/// 200 calls reads all of dpkg's database.
+const FEWER_DIVERSIONS: &str = "#!/bin/sh
+case \"$*\" in *' /lib/firmware/'*.usr-is-merged*) exit 0 ;; esac
+exec \"$0.hearth-aside\" \"$@\"
+";
+
 const DEPMOD: &str = "usr/sbin/depmod";
 const CERTIFICATES: &str = "usr/sbin/update-ca-certificates";
 
-/// Programs of the tree that do nothing for now: depmod runs beside us, certificates are
-/// collected once, and host keys are made on the machine.
-const HELD_BACK: [&str; 3] = [DEPMOD, CERTIFICATES, "usr/bin/ssh-keygen"];
+/// Programs of the tree that do nothing for now, or less: depmod and the collecting of
+/// certificates run once, beside us, and host keys are made on the machine.
+const HELD_BACK: [(&str, &str); 4] = [
+    (DEPMOD, NOTHING),
+    (CERTIFICATES, NOTHING),
+    ("usr/bin/ssh-keygen", NOTHING),
+    ("usr/bin/dpkg-divert", FEWER_DIVERSIONS),
+];
+
+/// Programs that scripts give to groups which they make.
+const REGROUPED: [&str; 2] = ["usr/bin/ssh-agent", "usr/lib/dbus-1.0/dbus-daemon-launch-helper"];
+
+/// Whether configuring changes the file at `path` (relative to the tree), as far as is known.
+pub fn changes(path: &Path) -> bool {
+    HELD_BACK.iter().map(|(name, _)| name).chain(&REGROUPED).any(|name| path == Path::new(name))
+}
 
 /// Refuses to start services.
 const POLICY: &str = "usr/sbin/policy-rc.d";
@@ -64,11 +85,11 @@ impl<'a> Configuring<'a> {
         }
         put_script(&tree.join(POLICY), "#!/bin/sh\nexit 101\n")?;
         let mut held_back = Vec::new();
-        for name in HELD_BACK {
+        for (name, meanwhile) in HELD_BACK {
             let path = tree.join(name);
             if path.symlink_metadata().is_ok() {
                 fs::rename(&path, aside(&path)).with_context(|| format!("setting {name} aside"))?;
-                put_script(&path, NOTHING)?;
+                put_script(&path, meanwhile)?;
                 held_back.push(name);
             }
         }
@@ -76,28 +97,24 @@ impl<'a> Configuring<'a> {
         Ok(Self { tree, epoch, held_back })
     }
 
-    /// Configures what every script needs, then what the initramfs needs, the kernel included.
+    /// Configures what every script needs, then what is needed for all that runs beside the
+    /// rest: making the initramfs, and collecting the certificates.
     pub fn first(&mut self, needed: &Needed) -> Result<()> {
-        for names in [&needed.by_all, &needed.by_initramfs] {
+        for names in [&needed.by_all, &needed.beside] {
             self.dpkg(names.iter().map(String::as_str))?;
         }
-        // The kernel's scripts have run, and mkinitramfs needs it.
-        self.put_back(DEPMOD)
+        // The scripts that would call them have run.
+        self.put_back(DEPMOD)?;
+        self.put_back(CERTIFICATES)
     }
 
-    /// Configures all others, and does what was held back for them.
+    /// Configures all others, and puts back what was held back for them.
     pub fn rest(mut self) -> Result<()> {
         self.dpkg(["-a"])?;
-        let certificates = self.held_back.contains(&CERTIFICATES);
         while let Some(name) = self.held_back.last() {
             self.put_back(name)?;
         }
-        fs::remove_file(self.tree.join(POLICY)).with_context(|| format!("removing {POLICY}"))?;
-        if certificates {
-            let update = in_tree(self.tree, self.epoch, "update-ca-certificates");
-            Cmd::from_command("collecting the certificates", update).run().kind(Exit::Dependency)?;
-        }
-        Ok(())
+        fs::remove_file(self.tree.join(POLICY)).with_context(|| format!("removing {POLICY}"))
     }
 
     fn dpkg<'n>(&self, what: impl IntoIterator<Item = &'n str>) -> Result<()> {
@@ -114,6 +131,15 @@ impl<'a> Configuring<'a> {
         }
         Ok(())
     }
+}
+
+/// Does what was held back from the package of certificates, if there is one.
+pub fn collect_certificates(tree: &Path, epoch: u64) -> Result<()> {
+    if tree.join(CERTIFICATES).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let update = in_tree(tree, epoch, "update-ca-certificates");
+    Cmd::from_command("collecting the certificates", update).run().kind(Exit::Dependency)
 }
 
 fn aside(path: &Path) -> PathBuf {

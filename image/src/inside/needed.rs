@@ -1,6 +1,7 @@
 //! In which order packages are configured. First what every Debian system has, because
-//! any script may use it and no package says so. Then what the initramfs is made by, so
-//! that it can be made on one core while the rest is configured on the other.
+//! any script may use it and no package says so. Then what the initramfs is made by, and
+//! the certificates, so that both can be done on one core while the rest is configured on
+//! the other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,16 +9,17 @@ use anyhow::Result;
 
 use super::dpkgdb::Unpacked;
 
-/// A package that owns something below one of these has a part in the initramfs.
-const PARTS: [&str; 2] = ["/usr/share/initramfs-tools/", "/usr/lib/modules/"];
+/// A package that owns something below one of these has a part in the initramfs, or in the
+/// list of certificates.
+const PARTS: [&str; 3] = ["/usr/share/initramfs-tools/", "/usr/lib/modules/", "/usr/share/ca-certificates/"];
 
 /// The packages to configure before all others.
 #[derive(Debug)]
 pub struct Needed {
     /// By every script.
     pub by_all: BTreeSet<String>,
-    /// By the initramfs, beside those.
-    pub by_initramfs: BTreeSet<String>,
+    /// Beside those, by what is done while the rest is configured.
+    pub beside: BTreeSet<String>,
 }
 
 impl Needed {
@@ -41,8 +43,8 @@ impl Needed {
             })
             .collect::<Result<Vec<_>>>()?;
         let by_all = closure(essential, &relations);
-        let by_initramfs = closure(parts, &relations).difference(&by_all).cloned().collect();
-        Ok(Self { by_all, by_initramfs })
+        let beside = closure(parts, &relations).difference(&by_all).cloned().collect();
+        Ok(Self { by_all, beside })
     }
 }
 

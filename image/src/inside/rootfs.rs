@@ -1,23 +1,34 @@
 //! The tree as a tar stream in a fixed order, and the size of a file system that
 //! holds it, computed from a list of it: nothing is made twice to find out how big
-//! it is. What no maintainer script has a reason to touch goes first, while they run.
+//! it is. What no maintainer script touches goes first, while they run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::units::Bytes;
 
+use super::configure;
 use super::normalise::VOLATILE;
 use super::spec::Node;
 
 const BLOCK: Bytes = Bytes::kib(4);
 
+/// What tar fills up to after each file.
+const TAR_BLOCK: u64 = 512;
+
+/// From this size on a file goes into a pipe without being copied: `io::copy` lends the
+/// kernel's own pages, but has to empty the writer's buffer before.
+const WORTH_LENDING: u64 = 1 << 16;
+
 /// The journal's size: enough for a disk the file system grows to later, since it does not grow.
 pub const JOURNAL: Bytes = Bytes::mib(64);
+
+/// Where packages have nearly all of their files, and dpkg what it knows of them.
+const SETTLED: [&str; 2] = ["usr", "var/lib/dpkg/info"];
 
 /// One path of the tree.
 #[derive(Debug)]
@@ -87,19 +98,15 @@ pub fn file_system_size(entries: &[Entry], slack: Bytes) -> Bytes {
     (used + Bytes(used.0 / 40)).round_up(Bytes::mib(4))
 }
 
-/// Below these folders, and among files as large as this, scripts have nothing to change:
-/// firmware, kernel modules, programs. They are two thirds of the bytes.
-const SETTLED: [&str; 2] = ["usr/lib/firmware", "usr/lib/modules"];
-const LARGE: Bytes = Bytes::mib(1);
-
-/// The entries that can be packed before the maintainer scripts have run, each after the folders above it.
+/// The entries that can be packed before the maintainer scripts have run, each after the
+/// folders above it: all files and links that scripts are not known to change.
 pub fn settled(entries: Vec<Entry>) -> Vec<Entry> {
     let early = |entry: &Entry| {
-        entry.path.starts_with("usr")
+        SETTLED.iter().any(|dir| entry.path.starts_with(dir))
             && !entry.found.is_dir()
             // A hard link's other names may come later, and would be packed as a second file.
             && entry.found.nlink() == 1
-            && (SETTLED.iter().any(|dir| entry.path.starts_with(dir)) || entry.found.len() >= LARGE.0)
+            && !configure::changes(&entry.path)
     };
     let parents: HashSet<PathBuf> = entries
         .iter()
@@ -177,13 +184,27 @@ impl<'a, W: Write> Packer<'a, W> {
                 self.tar.append_link(&mut header, &entry.path, first)?;
             } else {
                 self.links.insert(key, entry.path.clone());
-                header.set_size(entry.found.len());
-                self.tar.append_data(&mut header, &entry.path, File::open(&full)?)?;
+                self.add_file(&mut header, &entry.path, &full, entry.found.len())?;
             }
         } else {
             return Err(anyhow!("neither file, folder nor link: an image has no devices or sockets"));
         }
         Ok(())
+    }
+
+    fn add_file(&mut self, header: &mut tar::Header, path: &Path, from: &Path, length: u64) -> Result<()> {
+        header.set_size(length);
+        let mut file = File::open(from)?;
+        if length < WORTH_LENDING {
+            return Ok(self.tar.append_data(header, path, file)?);
+        }
+        self.tar.append_data(header, path, std::io::empty())?;
+        let copied = std::io::copy(&mut file, self.tar.get_mut())?;
+        if copied != length {
+            return Err(anyhow!("it is {copied} bytes long and was {length}: something changes it"));
+        }
+        let padding = copied.next_multiple_of(TAR_BLOCK) - copied;
+        Ok(std::io::copy(&mut std::io::repeat(0).take(padding), self.tar.get_mut()).map(drop)?)
     }
 
     /// Ends the stream.
@@ -216,7 +237,7 @@ mod tests {
         for dir in ["usr/bin", "run/lock", "tmp"] {
             fs::create_dir_all(tree.path().join(dir)).unwrap();
         }
-        fs::write(tree.path().join("usr/bin/a"), vec![7; 5000]).unwrap();
+        fs::write(tree.path().join("usr/bin/a"), vec![7; 100_000]).unwrap();
         fs::hard_link(tree.path().join("usr/bin/a"), tree.path().join("usr/bin/b")).unwrap();
         std::os::unix::fs::symlink("usr/bin", tree.path().join("bin")).unwrap();
         tree
@@ -238,9 +259,15 @@ mod tests {
             .entries()
             .unwrap()
             .map(|entry| {
-                let entry = entry.unwrap();
+                let mut entry = entry.unwrap();
                 assert!(entry.header().mtime().unwrap() <= 1000);
-                entry.header().entry_type()
+                let kind = entry.header().entry_type();
+                if kind.is_file() {
+                    let mut body = Vec::new();
+                    entry.read_to_end(&mut body).unwrap();
+                    assert!(body == vec![7; 100_000]);
+                }
+                kind
             })
             .collect();
         assert_eq!(kinds.len(), entries.len());
@@ -253,6 +280,7 @@ mod tests {
         let firmware = tree.path().join("usr/lib/firmware");
         fs::create_dir_all(&firmware).unwrap();
         fs::write(firmware.join("x.bin"), "x").unwrap();
+        fs::write(tree.path().join("usr/bin/ssh-agent"), "gets a group").unwrap();
         let early = settled(list(tree.path()).unwrap());
         let names: Vec<String> = early.iter().map(|entry| entry.path.display().to_string()).collect();
         assert_eq!(names, ["usr", "usr/lib", "usr/lib/firmware", "usr/lib/firmware/x.bin"]);
