@@ -56,15 +56,16 @@ pub fn run(request: &Request) -> Result<Outputs> {
     let sizes = Sizes::read(&recipe.target_dir())?;
     let base = base::ensure(&cache, &tools, &recipe, &lock)?;
     let program = program::ensure(&cache, &recipe)?;
-    presets::apply(&tools, &base, &mut layer)?;
-    add_generated(&mut layer, &cache, &recipe, program)?;
-    let image_id = image_id(&base, &layer, &recipe)?;
-    let bundle = Bundle::Absent { reason: "this build has no container images to bundle".into() };
-    add_about(&mut layer, image_id, &bundle)?;
-    let layout = Layout::plan(sizes, base.facts.root_size, image_id);
 
     let step = progress::step("assembling the disk image");
     let image = Unfinished::new(outputs.partial(&outputs.image()));
+    let (image_id, bundle) = std::thread::scope(|scope| {
+        let copy = scope.spawn(|| disk::begin(&base, sizes.before_root(), image.path()));
+        let described = complete(&mut layer, &cache, &tools, &recipe, &base, program);
+        copy.join().map_err(|_| anyhow!("copying the base layer panicked"))??;
+        described
+    })?;
+    let layout = Layout::plan(sizes, base.facts.root_size, image_id);
     let parts = Parts {
         base: &base,
         layer: &layer,
@@ -190,6 +191,24 @@ fn write(outputs: &Outputs, path: &Path, text: &str) -> Result<Unfinished> {
     let file = Unfinished::new(outputs.partial(path));
     fs::write(file.path(), text).with_context(|| format!("writing {}", path.display()))?;
     Ok(file)
+}
+
+/// Adds to the overlays' files what follows from everything else; returns the image's id and
+/// what is bundled.
+fn complete(
+    layer: &mut Layer,
+    cache: &Cache,
+    tools: &Tools,
+    recipe: &Recipe,
+    base: &Base,
+    program: PathBuf,
+) -> Result<(Uuid, Bundle)> {
+    presets::apply(tools, base, layer)?;
+    add_generated(layer, cache, recipe, program)?;
+    let image_id = image_id(base, layer, recipe)?;
+    let bundle = Bundle::Absent { reason: "this build has no container images to bundle".into() };
+    add_about(layer, image_id, &bundle)?;
+    Ok((image_id, bundle))
 }
 
 /// Files that follow from the recipe and the target instead of lying in overlays/.

@@ -40,12 +40,23 @@ pub struct Parts<'a> {
     pub epoch: u64,
 }
 
-/// Writes the image to `file`; returns the runs of it that belong to nothing.
+/// Begins the image at `file` with the base layer, `before` bytes from the start: nothing
+/// else need be known yet.
+pub fn begin(base: &Base, before: Bytes, file: &Path) -> Result<()> {
+    let image = File::create(file).with_context(|| format!("creating {}", file.display()))?;
+    let path = base.root_image();
+    let from = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    // A file that grows with each write takes twice as long.
+    image.set_len((before + base.facts.root_size).0).with_context(|| format!("sizing {}", file.display()))?;
+    sparse::copy(&from, &image, before)
+}
+
+/// Completes the image begun at `file`; returns the runs of it that belong to nothing.
 pub fn assemble(tools: &Tools, parts: &Parts<'_>, file: &Path) -> Result<Vec<Extent>> {
     let scratch = Scratch::new()?;
     let dir = scratch.path();
-    let image = File::options().read(true).write(true).create(true).truncate(true).open(file);
-    let image = image.with_context(|| format!("creating {}", file.display()))?;
+    let image = File::options().read(true).write(true).open(file);
+    let image = image.with_context(|| format!("opening {}", file.display()))?;
     image.set_len(parts.layout.size.0).with_context(|| format!("sizing {}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     let work = Work { parts, dir, sandbox: tools.sandbox()?.bind(dir).bind(folder).bind(&parts.base.dir), file };
@@ -82,17 +93,13 @@ impl Work<'_> {
     }
 
     fn root(&self, image: &File) -> Result<Vec<Extent>> {
-        let base = self.parts.base.root_image();
-        let from = File::open(&base).with_context(|| format!("opening {}", base.display()))?;
-        let offset = self.parts.layout.offset(Part::RootA);
-        sparse::copy(&from, image, offset)?;
         let staged = self.dir.join("overlay");
         fs::create_dir(&staged).context("making the overlay's scratch folder")?;
         let script = self.dir.join("overlay.debugfs");
         fs::write(&script, self.parts.layer.script(&self.parts.base.facts.paths, &staged, &staged)?)
             .context("writing the overlay's script")?;
         crate::debugfs::run(self.tool("debugfs"), &script, &self.device())?;
-        ext4::free_extents(image, offset)
+        ext4::free_extents(image, self.parts.layout.offset(Part::RootA))
     }
 
     fn small_parts(&self, image: &File) -> Result<()> {

@@ -51,6 +51,11 @@ impl Sizes {
             hearth: size(&file.hearth, "hearth")?,
         })
     }
+
+    /// Where root begins.
+    pub fn before_root(self) -> Bytes {
+        ALIGNMENT + self.bios + self.esp + self.hearth
+    }
 }
 
 /// A finished table.
@@ -118,9 +123,12 @@ mod tests {
     use hearth::layout::gpt_bytes;
     use std::io::{Seek as _, SeekFrom, Write as _};
 
+    fn sizes() -> Sizes {
+        Sizes { bios: Bytes::mib(1), esp: Bytes::mib(64), hearth: Bytes::mib(64) }
+    }
+
     fn example() -> Layout {
-        let sizes = Sizes { bios: Bytes::mib(1), esp: Bytes::mib(64), hearth: Bytes::mib(64) };
-        Layout::plan(sizes, Bytes(Bytes::mib(100).0 + 4096), Uuid::nil())
+        Layout::plan(sizes(), Bytes(Bytes::mib(100).0 + 4096), Uuid::nil())
     }
 
     #[test]
@@ -133,6 +141,7 @@ mod tests {
         }
         assert_eq!(layout.size, end + ALIGNMENT);
         assert_eq!(layout.size_of(Part::RootA), Bytes::mib(101));
+        assert_eq!(layout.offset(Part::RootA), sizes().before_root());
     }
 
     #[test]
