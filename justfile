@@ -11,8 +11,7 @@ _default:
 
 # Build the image into out/, compressed too
 image *flags: _builder
-    {{builder}} build {{flags}}
-    {{builder}} compress
+    {{builder}} build --compress {{flags}}
 
 # Try the image in a virtual machine
 boot *flags: _builder
@@ -95,5 +94,5 @@ _builder:
 _test-image: _builder
     {{builder}} build --out target/test-image
 
-_packed-image: _test-image
-    {{builder}} compress --out target/test-image
+_packed-image: _builder
+    {{builder}} build --compress --out target/test-image

@@ -40,7 +40,13 @@ enum Command {
     /// Resolve the packages and write the lock only
     Lock(BuildArgs),
     /// Build the image: needs no flags
-    Build(BuildArgs),
+    Build {
+        #[command(flatten)]
+        args: BuildArgs,
+        /// Compress it, too
+        #[arg(long)]
+        compress: bool,
+    },
     /// Try an image in a virtual machine
     Boot(hearth_image::boot::Args),
     /// List the disks of this computer
@@ -163,7 +169,7 @@ fn run(cli: Cli) -> Result<()> {
             println!("{}", build::lock_only(&request(args))?.display());
             Ok(())
         }
-        Command::Build(args) => build_image(args),
+        Command::Build { args, compress } => build_image(args, compress),
         Command::Boot(args) => hearth_image::boot::run(&args),
         Command::Disks(args) => hearth_image::disks::run(args.json),
         Command::Flash(args) => hearth_image::flash::run(&args),
@@ -205,8 +211,12 @@ fn image(args: ImageArgs) -> Result<PathBuf> {
     }
 }
 
-fn build_image(args: BuildArgs) -> Result<()> {
-    summary(&build::run(&request(args))?)
+fn build_image(args: BuildArgs, compress: bool) -> Result<()> {
+    let outputs = build::run(&request(args))?;
+    if compress {
+        build::compress(&outputs)?;
+    }
+    summary(&outputs)
 }
 
 /// The last lines of a build: where the image is, how big, and what to type next.
