@@ -18,7 +18,7 @@ use crate::mirrors::Mirrors;
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tools::Tools;
-use crate::{fetch, progress, sandbox, treehash};
+use crate::{fetch, progress, sandbox, sums, treehash};
 
 /// Raise when the same inputs give another base layer than before.
 const GENERATION: u32 = 6;
@@ -38,7 +38,7 @@ const REPAIRS: usize = 3;
 /// A base layer in the cache.
 #[derive(Debug)]
 pub struct Base {
-    /// The folder that holds `root.ext4`, `boot/` and `base.json`.
+    /// The folder that holds `root.ext4`, `boot/`, `units/` and `base.json`.
     pub dir: PathBuf,
     /// What it was made from.
     pub key: Digest,
@@ -68,6 +68,10 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
     let parent = cache.dir("base")?;
     let dir = parent.join(key.to_string());
     let _lock = cache.lock(&format!("base-{}", &key.to_string()[..16]))?;
+    if dir.exists() && !sums::are_right(&dir) {
+        progress::note("the cached base layer is damaged on this disk; making it again");
+        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
     if !dir.exists() {
         let store = Store::open(cache)?;
         let new = parent.join(format!("{key}.new"));
@@ -87,6 +91,7 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
             out: new.clone(),
         };
         make(cache, recipe, lock, &store, &spec)?;
+        sums::seal(&new)?;
         fs::rename(&new, &dir).with_context(|| format!("renaming to {}", dir.display()))?;
     }
     let facts = fs::read(dir.join("base.json")).context("reading base.json")?;

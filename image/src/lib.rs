@@ -33,6 +33,7 @@ pub mod sbom;
 pub mod sign;
 pub mod sparse;
 pub mod store;
+pub mod sums;
 pub mod tomlfile;
 pub mod tools;
 pub mod treecopy;

@@ -11,10 +11,15 @@ use hearth::exit::{Exit, Kind as _};
 use hearth::run::Cmd;
 
 use crate::cache::Cache;
-use crate::interrupt::Unfinished;
 use crate::recipe::Recipe;
 use crate::tools::{ToolSet, Tools};
-use crate::{cache, progress, treehash};
+use crate::{progress, sums, treehash};
+
+/// Raise when programs made before must not be used any more.
+const GENERATION: u32 = 1;
+
+/// The program's file name.
+const NAME: &str = "hearth";
 
 /// Where the compiler finds the checkout, the crates and its output.
 const SOURCE: &str = "/hearth";
@@ -32,12 +37,14 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
         })
         .collect::<Result<_>>()?;
     let tools = Tools::ensure(cache, ToolSet::Compiler, recipe.mirror())?;
-    let key = Digest::of(format!("{sources} {} {}", Digest::of(manifests), tools.name()));
-    let dir = cache.dir("program")?;
-    let program = dir.join(key.to_string());
+    let key = Digest::of(format!("{GENERATION} {sources} {} {}", Digest::of(manifests), tools.name()));
+    let dir = cache.dir("program")?.join(key.to_string());
     let _lock = cache.lock("program")?;
-    if !program.exists() {
-        cache::sweep(&dir)?;
+    if dir.exists() && !sums::are_right(&dir) {
+        progress::note("the cached hearth program is damaged on this disk; making it again");
+        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    if !dir.exists() {
         let step = progress::step("compiling the appliance's hearth program");
         let target = cache.dir("program-target")?;
         let sandbox = tools
@@ -46,7 +53,7 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
             .bind_at(cache.dir("cargo")?, CARGO_HOME)
             .bind_at(&target, TARGET);
         let mut cargo = sandbox.command("cargo");
-        cargo.args(["build", "--release", "--locked", "--package", "hearth", "--bin", "hearth"]);
+        cargo.args(["build", "--release", "--locked", "--package", "hearth", "--bin", NAME]);
         cargo.args(["--manifest-path", &format!("{SOURCE}/Cargo.toml")]);
         // Only what the sources say may decide, nothing of the caller's shell.
         for name in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS"]
@@ -58,10 +65,13 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
         cargo
             .env("RUSTFLAGS", format!("--remap-path-prefix={CARGO_HOME}=/crates --remap-path-prefix={SOURCE}=/hearth"));
         Cmd::from_command("compiling hearth", cargo).run().kind(Exit::Dependency)?;
-        let part = Unfinished::new(cache::Cache::partial(&dir, "hearth"));
-        fs::copy(target.join("release/hearth"), part.path()).context("taking the compiled program")?;
-        part.finish(&program)?;
+        // One name for one program: what a killed run leaves, the next for it completes.
+        let new = dir.with_extension("new");
+        fs::create_dir_all(&new).with_context(|| format!("making {}", new.display()))?;
+        fs::copy(target.join("release").join(NAME), new.join(NAME)).context("taking the compiled program")?;
+        sums::seal(&new)?;
+        fs::rename(&new, &dir).with_context(|| format!("renaming to {}", dir.display()))?;
         step.done("");
     }
-    Ok(program)
+    Ok(dir.join(NAME))
 }

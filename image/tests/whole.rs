@@ -1,5 +1,5 @@
 //! A whole build of the real image from what this machine's cache holds: stopped at each of
-//! its stages, on disks that fill up, without a network, two at once. What comes out in the
+//! its stages, on disks that fill up, from a spoilt cache, without a network, two at once. What comes out in the
 //! end must be the image that was built undisturbed, which `HEARTH_TEST_IMAGE` names.
 
 mod support;
@@ -120,6 +120,39 @@ fn a_build_is_stopped_at_each_stage_and_then_gives_the_same_image() {
     }
     assert_eq!(scene.digest("a"), scene.digest("out"));
     assert_eq!(scene.digest("b"), scene.digest("out"));
+    scene.place.assert_only_results_left();
+}
+
+#[test]
+fn what_a_disk_spoilt_in_the_cache_is_noticed_and_made_again() {
+    let scene = Scene::new();
+    // The program is compiled again, but not all the crates it consists of.
+    for name in ["cargo", "program-target"] {
+        scene.place.share_cached(name);
+    }
+    Outcome::of(scene.build().output().unwrap()).assert_succeeds();
+    let cache = scene.place.path("cache/hearth");
+    let inside = |folder: &str, name: &str| {
+        let entries = fs::read_dir(cache.join(folder)).unwrap().map(|entry| entry.unwrap().path().join(name));
+        entries.filter(|path| path.exists()).collect::<Vec<_>>()
+    };
+    for path in [inside("base", "root.ext4"), inside("program", "hearth")].concat() {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        // A new file: programs are linked to the cache they were taken from.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+    }
+    let words = ["the cached base layer is damaged", "the cached hearth program is damaged"];
+    for damaged in [true, false] {
+        let outcome = Outcome::of(scene.build().output().unwrap());
+        outcome.assert_succeeds();
+        for word in words {
+            assert_eq!(outcome.said.contains(word), damaged, "{word}: {}", outcome.said);
+        }
+        assert_eq!(scene.digest("out"), digest(scene.image.parent().unwrap()));
+    }
     scene.place.assert_only_results_left();
 }
 

@@ -96,6 +96,12 @@ impl Place {
         copy_tree(&from, &self.path("cache/hearth").join(name));
     }
 
+    /// Lets this place's cache use what this machine's has under `name`, and change it.
+    pub fn share_cached(&self, name: &str) {
+        let from = Cache::open().unwrap().dir(name).unwrap();
+        std::os::unix::fs::symlink(from, self.path("cache/hearth").join(name)).unwrap();
+    }
+
     /// The program, about to run in this place's checkout.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
