@@ -109,6 +109,9 @@ fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Plann
     let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
     let hearth = Dev::hearth(&disk.name);
     let adopt = planned.adopt.context("a plan for this disk without the way to adopt it")?;
+    for line in planned.plan.lines(facts) {
+        machine.say(&line);
+    }
     for line in wrap("Hearth: ", &format!("the plan is approved by {}. Restarting to carry it out.", found.place())) {
         machine.say(&line);
     }
