@@ -3,7 +3,7 @@
 //! host nor the user nor the folder changes a byte of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use hearth::digest::Digest;
@@ -16,7 +16,7 @@ use crate::tools::{ToolSet, Tools};
 use crate::{progress, sums, treehash};
 
 /// Raise when programs made before must not be used any more.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// The program's file name.
 const NAME: &str = "hearth";
@@ -52,6 +52,7 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
             .bind_at(&recipe.root, SOURCE)
             .bind_at(cache.dir("cargo")?, CARGO_HOME)
             .bind_at(&target, TARGET);
+        forget_former(&target)?;
         let mut cargo = sandbox.command("cargo");
         cargo.args(["build", "--release", "--locked", "--package", "hearth", "--bin", NAME]);
         cargo.args(["--manifest-path", &format!("{SOURCE}/Cargo.toml")]);
@@ -74,4 +75,37 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
         step.done("");
     }
     Ok(dir.join(NAME))
+}
+
+/// Makes cargo compile `hearth` itself, whatever it compiled last. It goes by the times of files, and those
+/// of another checkout may be older: then it would take the former checkout's program for this one's.
+/// The crates that it depends on are told apart by their versions.
+fn forget_former(target: &Path) -> Result<()> {
+    let marks = target.join("release/.fingerprint");
+    let Ok(entries) = fs::read_dir(&marks) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", marks.display()))?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{NAME}-")) {
+            fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hearth_is_compiled_again() {
+        let dir = tempfile::tempdir().unwrap();
+        forget_former(dir.path()).unwrap();
+        let marks = dir.path().join("release/.fingerprint");
+        for name in ["hearth-0a1b2c3d", "hearth-9f8e7d6c", "heck-0a1b2c3d"] {
+            fs::create_dir_all(marks.join(name).join("x")).unwrap();
+        }
+        forget_former(dir.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(marks).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["heck-0a1b2c3d"]);
+    }
 }
