@@ -16,24 +16,32 @@ use crate::ioctl;
 
 /// Replaces `path` with `bytes`: after a power cut it is the old file or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_as(path, bytes, 0o644)
+    write_as(path, bytes, 0o644, |_| Ok(()))
 }
 
 /// The same for a file that its owner alone may read.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_as(path, bytes, 0o600)
+    write_as(path, bytes, 0o600, |_| Ok(()))
 }
 
-fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+/// The same for a file that is made with `mode`, and `finish`ed before it gets its name.
+pub fn write_as(path: &Path, bytes: &[u8], mode: u32, finish: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let parent = path.parent().context("a file needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     let mut name = path.file_name().context("a file needs a name")?.to_owned();
     name.push(".new");
     let fresh = parent.join(name);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(mode).open(&fresh);
+    // What a power cut left under that name may have another owner, or let others read it.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", fresh.display()));
+        }
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh);
     let mut file = file.with_context(|| format!("making {}", fresh.display()))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", fresh.display()))?;
+    let written = file.write_all(bytes).and_then(|()| finish(&file)).and_then(|()| file.sync_all());
+    written.with_context(|| format!("writing {}", fresh.display()))?;
     fs::rename(&fresh, path).with_context(|| format!("renaming {} to {}", fresh.display(), path.display()))?;
     sync_dir(parent)
 }

@@ -36,10 +36,12 @@ const DECOYS: [&str; 14] = [
 ];
 
 /// Makes of the decoys what they are named after, with the guest's own tools. What is mounted is
-/// mounted read-only: nobody but flash could write to it now.
+/// mounted read-only: nobody but flash could write to it now. On a busy host udev may not even
+/// answer for a while; the appliance itself asks five times, too.
 const PREPARE: &str = "set -e
+settle() { for _ in 1 2 3 4; do udevadm settle && return; done; udevadm settle; }
 cd /dev/disk/by-id
-udevadm settle
+settle
 pvcreate -q -y $PWD/virtio-PV
 vgcreate -q decoy $PWD/virtio-PV
 lvcreate -q -y -Wn -L 64M -n volume decoy
@@ -56,7 +58,7 @@ mount -o ro virtio-BTRFS1 /run/decoys/btrfs
 mount -o ro virtio-MOUNTED /run/decoys/ext4
 blockdev --setro virtio-READONLY
 echo file > /run/decoys/file
-udevadm settle
+settle
 sync
 ";
 

@@ -17,6 +17,7 @@ use crate::facts::{Disk, Facts};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part};
 use crate::machine::table::{Entry, Table};
 use crate::machine::{Dev, Machine, Place};
+use crate::render::File;
 use crate::setup::take::{self, Taken};
 use crate::units::Bytes;
 
@@ -305,9 +306,9 @@ fn host_keys(machine: &mut impl Machine, _: &Job) -> Result<Did> {
 fn mount_all(machine: &mut impl Machine, job: &Job) -> Result<Did> {
     let units = storage::mounts(job.plan.ids.data);
     let patience = storage::patience(job.plan.ids.data);
-    machine.write_file(&patience.path(), &patience.text)?;
+    machine.put_file(&File::public(patience.path(), patience.text.clone()))?;
     for unit in &units {
-        machine.write_file(&unit.path(), &unit.text)?;
+        machine.put_file(&File::public(unit.path(), unit.text.clone()))?;
         machine.link(&unit.wanted_by(), &unit.path())?;
     }
     let names: Vec<String> = units.iter().map(|unit| unit.name.clone()).collect();
@@ -326,7 +327,7 @@ fn finish(machine: &mut impl Machine, job: &Job) -> Result<()> {
     }
     // Twice: GRUB must find everything else in its place before it finds the marker.
     machine.settle("/")?;
-    machine.write_file(ADOPTED, &storage::marker(job.plan.install, &job.plan.digest().to_string()))?;
+    machine.put_file(&File::public(ADOPTED, storage::marker(job.plan.install, &job.plan.digest().to_string())))?;
     machine.settle("/")
 }
 

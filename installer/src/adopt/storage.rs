@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::layout::{ADOPTED, DATA_DIR};
 
 /// Where units go that belong to this machine alone.
-pub const UNIT_DIR: &str = "/etc/systemd/system";
+const UNIT_DIR: &str = "/etc/systemd/system";
 
 /// How long a start waits for the disk that holds `data`. A slow or busy machine
 /// was seen to need more than half a minute to find its own partitions, and a

@@ -53,7 +53,7 @@ fn a_plan_is_carried_out() {
     assert!(data.paths.contains("/var/lib/hearth/data/docker/volumes"));
     assert!(!data.paths.iter().any(|path| path.contains(".partial")));
     let wants = "/etc/systemd/system/local-fs.target.wants/var-lib-docker-volumes.mount";
-    assert_eq!(fake.now.files[wants], "/etc/systemd/system/var-lib-docker-volumes.mount");
+    assert_eq!(fake.now.links[wants], "/etc/systemd/system/var-lib-docker-volumes.mount");
     assert!(fake.now.keys);
     assert!(plan.table.is_on(&fake, DISK, fake.size).unwrap());
     assert_eq!(fake.said.last().unwrap(), "Hearth: done. Hearth runs from this disk now.");

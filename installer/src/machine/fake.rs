@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) root_size: Bytes,
     pub(crate) root_id: String,
     pub(crate) data: Option<DataFs>,
-    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) links: BTreeMap<String, String>,
     pub(crate) keys: bool,
     pub(crate) hearth: BTreeMap<String, Vec<u8>>,
     /// Files with their mode and owner.
@@ -378,7 +378,7 @@ impl Machine for Fake {
     }
 
     fn exists(&self, path: &str) -> bool {
-        let on_root = self.now.files.contains_key(path)
+        let on_root = self.now.links.contains_key(path)
             || self.now.placed.contains_key(path)
             || ["/home", "/var/log", "/etc/hearth"].contains(&path);
         let mounted = self.mounts.contains(DATA_DIR);
@@ -499,15 +499,11 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn write_file(&mut self, path: &str, text: &str) -> Result<()> {
-        self.effect()?;
-        self.now.files.insert(path.to_owned(), text.to_owned());
-        self.durable.files.insert(path.to_owned(), text.to_owned());
-        Ok(())
-    }
-
     fn link(&mut self, path: &str, target: &str) -> Result<()> {
-        self.write_file(path, target)
+        self.effect()?;
+        self.now.links.insert(path.to_owned(), target.to_owned());
+        self.durable.links.insert(path.to_owned(), target.to_owned());
+        Ok(())
     }
 
     fn make_host_keys(&mut self) -> Result<()> {
@@ -524,7 +520,7 @@ impl Machine for Fake {
 
     fn settle(&mut self, _: &str) -> Result<()> {
         self.effect()?;
-        self.now.settled = self.now.files.keys().cloned().collect();
+        self.now.settled = self.now.links.keys().chain(self.now.placed.keys()).cloned().collect();
         self.durable.settled = self.now.settled.clone();
         Ok(())
     }
@@ -616,7 +612,7 @@ impl Machine for Fake {
     }
 
     fn link_target(&self, path: &str) -> Result<Option<String>> {
-        Ok(self.now.files.get(path).cloned())
+        Ok(self.now.links.get(path).cloned())
     }
 
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
@@ -632,26 +628,21 @@ impl Machine for Fake {
         if self.has_file(&file)? { Ok(()) } else { self.put_file(&file) }
     }
 
-    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
+    fn guard(&mut self, path: &str) -> Result<()> {
         self.effect()?;
-        for world in [&mut self.now, &mut self.durable] {
-            if immutable {
-                world.immutable.insert(path.to_owned());
-            } else {
-                world.immutable.remove(path);
-            }
-        }
+        self.now.immutable.insert(path.to_owned());
+        self.durable.immutable.insert(path.to_owned());
         Ok(())
     }
 
-    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<()> {
         if self.now.networks.contains(network.name) {
-            return Ok(false);
+            return Ok(());
         }
         self.effect()?;
         self.now.networks.insert(network.name.to_owned());
         self.durable.networks.insert(network.name.to_owned());
-        Ok(true)
+        Ok(())
     }
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {

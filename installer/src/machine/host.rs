@@ -2,12 +2,11 @@
 //! accounts, and the programs that take up what was written for them.
 
 use std::fs::{self, OpenOptions, Permissions};
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
-
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -41,28 +40,10 @@ pub(super) fn has_file(file: &File) -> Result<bool> {
 }
 
 pub(super) fn put_file(file: &File) -> Result<()> {
-    let path = Path::new(&file.path);
-    let parent = path.parent().context("a file needs a folder")?;
-    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-    let mut name = path.file_name().context("a file needs a name")?.to_owned();
-    name.push(".new");
-    let fresh = parent.join(name);
-    // An earlier one that a power cut left may have another owner.
-    remove_file(&fresh.to_string_lossy())?;
-    let mut handle = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&fresh)
-        .with_context(|| format!("making {}", fresh.display()))?;
-    let written = handle
-        .write_all(&file.bytes)
-        .and_then(|()| fchown(&handle, Some(file.owner.uid), Some(file.owner.gid)))
-        .and_then(|()| handle.set_permissions(Permissions::from_mode(file.mode)))
-        .and_then(|()| handle.sync_all());
-    written.with_context(|| format!("writing {}", fresh.display()))?;
-    fs::rename(&fresh, path).with_context(|| format!("renaming {} to {}", fresh.display(), file.path))?;
-    durable::sync_dir(parent)
+    durable::write_as(Path::new(&file.path), &file.bytes, 0o600, |handle| {
+        fchown(handle, Some(file.owner.uid), Some(file.owner.gid))?;
+        handle.set_permissions(Permissions::from_mode(file.mode))
+    })
 }
 
 pub(super) fn remove_file(path: &str) -> Result<()> {
@@ -154,9 +135,8 @@ pub(super) fn format(device: &str, kind: FileSystem, id: &str, label: &str) -> R
     durable::flush_device(device)
 }
 
-pub(super) fn set_immutable(path: &str, immutable: bool) -> Result<()> {
-    let flag = if immutable { "+i" } else { "-i" };
-    Cmd::new(format!("guarding {path}"), "chattr").args([flag, path]).run()
+pub(super) fn guard(path: &str) -> Result<()> {
+    Cmd::new(format!("guarding {path}"), "chattr").args(["+i", path]).run()
 }
 
 pub(super) fn refresh(part: &Refresh) -> Result<()> {
@@ -169,7 +149,6 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
         Refresh::Run(argv) => Cmd::new(format!("running {}", argv[0]), argv[0]).args(&argv[1..]).run(),
         Refresh::Network => Cmd::new("taking the network's files", "networkctl").arg("reload").run(),
         Refresh::Ssh => systemctl("taking SSH's files", &["try-reload-or-restart", "ssh.service"]),
-        Refresh::Units => systemctl("reading the units", &["daemon-reload"]),
         Refresh::Enable(units) => {
             systemctl("reading the units", &["daemon-reload"])?;
             Cmd::new("starting units", "systemctl").args(["enable", "--now"]).args(units).run()
@@ -216,14 +195,14 @@ pub(super) fn reaches(address: IpAddr, patience: Duration) -> Result<bool> {
 
 /// Docker keeps its networks; one with other addresses than planned is made anew, which it
 /// refuses as long as a container is in it.
-pub(super) fn ensure_network(network: &NamedNetwork) -> Result<bool> {
+pub(super) fn ensure_network(network: &NamedNetwork) -> Result<()> {
     let NamedNetwork { name, v4, v6, internal } = network;
     let format = "{{range .IPAM.Config}}{{.Subnet}} {{end}}{{.Internal}}";
     let look = Cmd::new(format!("looking at Docker's network {name}"), "docker");
     let (code, now) = look.args(["network", "inspect", "--format", format, name]).answer()?;
     if code == Some(0) {
         if now.trim() == format!("{v4} {v6} {internal}") {
-            return Ok(false);
+            return Ok(());
         }
         Cmd::new(format!("removing Docker's former network {name}"), "docker").args(["network", "rm", name]).run()?;
     }
@@ -231,8 +210,7 @@ pub(super) fn ensure_network(network: &NamedNetwork) -> Result<bool> {
     if *internal {
         make = make.arg("--internal");
     }
-    make.args(["--subnet", &v4.to_string(), "--subnet", &v6.to_string(), name]).run()?;
-    Ok(true)
+    make.args(["--subnet", &v4.to_string(), "--subnet", &v6.to_string(), name]).run()
 }
 
 pub(super) fn time_to_hash(cost: Cost) -> Result<Duration> {

@@ -102,8 +102,6 @@ pub enum Refresh {
     Network,
     /// SSH.
     Ssh,
-    /// systemd's own units.
-    Units,
     /// These units start, now and at every start of the machine.
     Enable(Vec<String>),
     /// This unit starts again.
@@ -186,9 +184,6 @@ pub trait Machine {
     /// Renames; all that was written to the file system of `to` before is durable first.
     fn rename_durably(&mut self, from: &str, to: &str) -> Result<()>;
 
-    /// Puts a whole file in place, durably.
-    fn write_file(&mut self, path: &str, text: &str) -> Result<()>;
-
     /// Puts a symbolic link in place, durably.
     fn link(&mut self, path: &str, target: &str) -> Result<()>;
 
@@ -253,11 +248,11 @@ pub trait Machine {
     /// How long hashing a password at this cost takes here.
     fn time_to_hash(&self, cost: Cost) -> Result<Duration>;
 
-    /// Forbids, or allows again, that anything is made in the folder `path` itself.
-    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()>;
+    /// Forbids that anything is made in the folder `path` itself: what is mounted there is not meant.
+    fn guard(&mut self, path: &str) -> Result<()>;
 
-    /// Makes one of Docker's networks; true if it was missing.
-    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool>;
+    /// Makes one of Docker's networks, if it is missing.
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<()>;
 
     /// Has a part of the system take up what was written for it.
     fn refresh(&mut self, part: &Refresh) -> Result<()>;

@@ -200,10 +200,6 @@ impl Machine for Real {
         durable::sync_file_system(parent)
     }
 
-    fn write_file(&mut self, path: &str, text: &str) -> Result<()> {
-        durable::write(Path::new(path), text.as_bytes())
-    }
-
     fn link(&mut self, path: &str, target: &str) -> Result<()> {
         let path = Path::new(path);
         if fs::read_link(path).is_ok_and(|now| now == Path::new(target)) {
@@ -319,11 +315,11 @@ impl Machine for Real {
         host::time_to_hash(cost)
     }
 
-    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
-        host::set_immutable(path, immutable)
+    fn guard(&mut self, path: &str) -> Result<()> {
+        host::guard(path)
     }
 
-    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<()> {
         host::ensure_network(network)
     }
 

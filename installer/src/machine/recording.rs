@@ -200,12 +200,6 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
-    fn write_file(&mut self, path: &str, _: &str) -> Result<()> {
-        self.note(format!("write {path}"));
-        self.paths.insert(path.to_owned());
-        Ok(())
-    }
-
     fn link(&mut self, path: &str, target: &str) -> Result<()> {
         self.note(format!("link {path} to {target}"));
         Ok(())
@@ -259,7 +253,8 @@ impl<M: Machine> Machine for Recording<'_, M> {
     }
 
     fn put_file(&mut self, file: &File) -> Result<()> {
-        self.note(format!("write {}, mode {:o}", file.path, file.mode));
+        let mode = if file.mode == 0o644 { String::new() } else { format!(", mode {:o}", file.mode) };
+        self.note(format!("write {}{mode}", file.path));
         self.paths.insert(file.path.clone());
         self.files.insert(file.path.clone(), file.clone());
         Ok(())
@@ -315,15 +310,14 @@ impl<M: Machine> Machine for Recording<'_, M> {
         self.real.time_to_hash(cost)
     }
 
-    fn set_immutable(&mut self, path: &str, immutable: bool) -> Result<()> {
-        let verb = if immutable { "forbid" } else { "allow" };
-        self.note(format!("{verb} writing to the empty folder {path}"));
+    fn guard(&mut self, path: &str) -> Result<()> {
+        self.note(format!("forbid writing to the empty folder {path}"));
         Ok(())
     }
 
-    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<bool> {
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<()> {
         self.note(format!("make Docker's network {} ({}, {})", network.name, network.v4, network.v6));
-        Ok(true)
+        Ok(())
     }
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {

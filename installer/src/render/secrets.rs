@@ -93,7 +93,8 @@ impl Kept {
         Self { name: name.into(), owner: Owner::ROOT, source }
     }
 
-    fn drawn(name: impl Into<String>, draw: Draw) -> Self {
+    /// A secret of root's that is drawn.
+    pub fn drawn(name: impl Into<String>, draw: Draw) -> Self {
         Self { name: name.into(), owner: Owner::ROOT, source: Source::Drawn(draw) }
     }
 

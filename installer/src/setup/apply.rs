@@ -23,21 +23,6 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
 /// Who says it.
 const VOICE: &str = "Hearth";
 
-/// What a step found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Did {
-    /// There was nothing to do.
-    Nothing,
-    /// It was missing, and was done now.
-    Work,
-}
-
-impl From<bool> for Did {
-    fn from(work: bool) -> Self {
-        if work { Self::Work } else { Self::Nothing }
-    }
-}
-
 /// What every step needs to know.
 pub struct Job {
     /// What was approved.
@@ -63,7 +48,7 @@ impl Job {
 pub struct Step<M> {
     word: &'static str,
     what: &'static str,
-    run: fn(&mut M, &Job, &mut Journal) -> Result<Did>,
+    run: fn(&mut M, &Job, &mut Journal) -> Result<()>,
 }
 
 fn all<M: Machine>() -> Vec<Step<M>> {
@@ -113,7 +98,7 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
         machine.say(&format!("{VOICE}: {}/{count} {} ...", i + 1, step.what));
         journal.note(machine, step.word, Event::Begin, None)?;
         match (step.run)(machine, job, &mut journal) {
-            Ok(_) => journal.note(machine, step.word, Event::Done, None)?,
+            Ok(()) => journal.note(machine, step.word, Event::Done, None)?,
             Err(error) => {
                 // The cause counts; that it could not be written down as well is no news.
                 let _ = journal.note(machine, step.word, Event::Failed, Some(format!("{error:#}")));
@@ -146,7 +131,7 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
     let key = machine.read_file(HOST_KEY)?.unwrap_or_default();
     let fingerprint = claim::fingerprint(&String::from_utf8_lossy(&key)).unwrap_or_else(|| "unknown".to_owned());
     let mut done = job.plan.sentences();
-    done.extend(left_out(&job.answers));
+    done.extend(job.plan.left_out().iter().map(|left| format!("NOT YET: {}.", left.told())));
     done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
     let login = admin.login.to_string();
     let outcome = Outcome::Success(Success {
@@ -159,24 +144,6 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
         done: &done,
     });
     Ok(Report { version: facts.version(), when: &job.now, outcome }.text())
-}
-
-/// What the answers ask for and this version only prepares: nobody must believe that it runs.
-fn left_out(answers: &Answers) -> Vec<String> {
-    let mut out = Vec::new();
-    if !answers.stacks.is_empty() {
-        out.push("NOT YET: the stacks are prepared, and this version does not start them.".to_owned());
-    }
-    if answers.backup.is_some() {
-        out.push("NOT YET: the keys of the backups are kept, and this version makes no backups.".to_owned());
-    }
-    if answers.mail.is_some() {
-        out.push("NOT YET: the mail account is kept, and this version sends no notices.".to_owned());
-    }
-    if answers.network.as_ref().is_some_and(|network| network.lan_dns) {
-        out.push("NOT YET: this version does not answer DNS for the LAN.".to_owned());
-    }
-    out
 }
 
 /// Puts files in place; true if any was not there as it should be.

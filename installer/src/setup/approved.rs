@@ -5,18 +5,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{FORMAT, SetupPlan};
+use crate::adopt::By;
 use crate::digest::Digest;
 
 /// What it is called in the top folder of HEARTH.
 pub const SETUP_FILE: &str = "hearth.setup";
-
-/// Who approved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum By {
-    /// The answer file, which lists what is erased.
-    AnswerFile,
-}
 
 /// An approved setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

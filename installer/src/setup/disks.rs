@@ -3,61 +3,50 @@
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::apply::{Did, Job, changed};
-use super::journal::Journal;
-use super::mounts::{self, Seen, seen, starts};
-use super::roles::{RoleDisk, What, label, state, word};
+use super::apply::{Job, changed};
+use super::journal::{Event, Journal};
+use super::mounts::{Seen, seen, starts};
+use super::roles::{RoleDisk, What, label, places, state};
 use crate::adopt::plan::Target;
 use crate::bootchain::MBR_CODE;
 use crate::exit::{Exit, Kind as _};
-use crate::facts::Disk;
+use crate::facts::{Disk, Facts};
 use crate::flash::{protected, traces};
 use crate::layout::ALIGNMENT;
 use crate::machine::{Dev, Machine, Refresh};
 use crate::render::{File, Owner};
 use crate::units::Bytes;
 
-/// The step's word in the journal for one disk.
-fn step_of(disk: &RoleDisk) -> String {
-    label(&disk.roles)
-}
-
 /// Formats the disks that were approved for it.
-pub(super) fn format<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
-    let mut did = Did::Nothing;
+pub(super) fn format<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
     for disk in &job.plan.roles {
-        if let What::Erase { .. } = &disk.what {
-            let step = step_of(disk);
-            let whole = format_one(machine, disk, journal.is_done(&step))
-                .with_context(|| format!("formatting the disk for {}", words(disk)))?;
-            if whole == Did::Work {
-                journal.note(machine, &step, super::journal::Event::Done, None)?;
-                did = Did::Work;
-            }
+        // Its name stands for the disk in the journal.
+        let step = label(&disk.roles);
+        let did = format_one(machine, disk, journal.is_done(&step))
+            .with_context(|| format!("formatting the disk for {}", places(&disk.roles)))?;
+        if did {
+            journal.note(machine, &step, Event::Done, None)?;
         }
     }
-    Ok(did)
+    Ok(())
 }
 
-fn words(disk: &RoleDisk) -> String {
-    disk.roles.iter().map(|role| word(*role)).collect::<Vec<_>>().join(" and ")
-}
-
-fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result<Did> {
+/// Formats the disk of a role, if it is one that is formatted; true if that was still to be done.
+fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result<bool> {
     let What::Erase { disk: target, state: planned, table, file_system, id } = &role.what else {
-        return Ok(Did::Nothing);
+        return Ok(false);
     };
-    let disk = present(machine, target)?;
+    let facts = machine.facts()?;
+    let disk = present(&facts, target)?;
     let ours = table.is_on(machine, &disk.name, disk.size)?;
     let part = Dev::part(&disk.name, 1);
     if ours && done {
-        return Ok(Did::Nothing);
+        return Ok(false);
     }
-    let facts = machine.facts()?;
-    if let Some(why) = protected(&facts.disks, &disk).first() {
+    if let Some(why) = protected(&facts.disks, disk).first() {
         return Err(anyhow!("{why} Nothing was written to it.")).kind(Exit::Refused);
     }
-    if !ours && state(&disk) != *planned && !half_written(machine, &disk)? {
+    if !ours && state(disk) != *planned && !half_written(machine, disk)? {
         let text = format!("{} is not as it was when the plan was approved. Nothing was written to it", disk.path);
         return Err(anyhow!(text)).kind(Exit::Refused);
     }
@@ -72,7 +61,7 @@ fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result
         machine.flush(&dev)?;
         let end = disk.size.round_down(disk.logical_sector.bytes());
         machine.write(&dev, end - ALIGNMENT, &zeros)?;
-        for (at, len) in traces(&disk) {
+        for (at, len) in traces(disk) {
             let at = at.round_down(disk.logical_sector.bytes());
             let len = Bytes(len.0.min(end.saturating_sub(at).0)).round_down(disk.logical_sector.bytes());
             machine.write(&dev, at.max(ALIGNMENT), &zeros[..usize::try_from(len.0)?])?;
@@ -93,8 +82,8 @@ fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result
         );
     }
     machine.reread_table(&disk.name)?;
-    machine.format(&part, *file_system, *id, word(role.roles[0]))?;
-    Ok(Did::Work)
+    machine.format(&part, *file_system, *id, role.roles[0].word())?;
+    Ok(true)
 }
 
 /// What lies at the beginning of a disk whose formatting has begun.
@@ -106,9 +95,8 @@ fn half_written(machine: &impl Machine, disk: &Disk) -> Result<bool> {
 }
 
 /// The disk that was planned for, under whatever name it has now.
-fn present(machine: &impl Machine, target: &Target) -> Result<Disk> {
-    let facts = machine.facts()?;
-    let mut fits = facts.disks.into_iter().filter(|disk| target.is(disk));
+fn present<'a>(facts: &'a Facts, target: &Target) -> Result<&'a Disk> {
+    let mut fits = facts.disks.iter().filter(|disk| target.is(disk));
     match (fits.next(), fits.next()) {
         (Some(disk), None) => Ok(disk),
         (None, _) => {
@@ -120,25 +108,20 @@ fn present(machine: &impl Machine, target: &Target) -> Result<Disk> {
 }
 
 /// Makes the folders, guards them, and has systemd mount what belongs there.
-pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     let all: Vec<Seen> = job.plan.roles.iter().map(seen).collect();
-    let mut did = Did::Nothing;
     for folder in all.iter().flat_map(|seen| &seen.before) {
         machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
     }
     for folder in all.iter().flat_map(|seen| &seen.guarded) {
         if !machine.is_mounted(folder)? {
             machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
-            machine.set_immutable(folder, true)?;
+            machine.guard(folder)?;
         }
     }
-    for seen in &all {
-        let files: Vec<File> =
-            seen.units.iter().map(|unit| File::public(mounts::path(unit), unit.text.clone())).collect();
-        if changed(machine, &files)? {
-            did = Did::Work;
-        }
-    }
+    let units = all.iter().flat_map(|seen| &seen.units);
+    let files: Vec<File> = units.map(|unit| File::public(unit.path(), unit.text.clone())).collect();
+    changed(machine, &files)?;
     let mut missing = Vec::new();
     for seen in &all {
         let names: Vec<String> = seen.units.iter().filter(|unit| starts(unit)).map(|unit| unit.name.clone()).collect();
@@ -152,6 +135,5 @@ pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
         }
         missing.extend(names.into_iter().filter(|name| shared.is_none_or(|(_, unit, _)| unit != name)));
     }
-    machine.refresh(&Refresh::Enable(missing))?;
-    Ok(did)
+    machine.refresh(&Refresh::Enable(missing))
 }

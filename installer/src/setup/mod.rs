@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::adopt::{self, survey};
+use crate::adopt::{self, By, survey};
 use crate::answers::{Answers, FILE_NAME};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Facts, Mode};
@@ -33,7 +33,7 @@ use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
-use approved::{Approved, By, SETUP_FILE};
+use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
 use plan::{Planned, Route, Surveys};
 use source::Found;
@@ -122,7 +122,7 @@ fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Plann
     machine
         .put_hearth_file(&hearth, SETUP_FILE, &approved.to_bytes()?)
         .context("writing the approved plan to HEARTH")?;
-    adopt::hand_over(machine, disk, adopt, adopt::By::AnswerFile)
+    adopt::hand_over(machine, disk, adopt, By::AnswerFile)
 }
 
 fn keep_failure(machine: &mut impl Machine, error: &anyhow::Error) {

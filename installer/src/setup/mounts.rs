@@ -1,9 +1,9 @@
 //! Where role disks are seen, and the systemd units that mount them. A disk that is absent
 //! holds nothing up: its units fail alone, and the guarded folder below stays empty.
 
-use super::roles::{RoleDisk, What, word};
-use crate::adopt::storage::{UNIT_DIR, Unit, unit_name};
-use crate::answers::{FileSystem, Role};
+use super::roles::{RoleDisk, What, place};
+use crate::adopt::storage::{Unit, unit_name};
+use crate::answers::Role;
 use crate::layout::DATA_DIR;
 
 /// How long a start waits for a role's disk: spinning ones need some seconds each.
@@ -25,11 +25,6 @@ pub struct Seen {
     pub on_disk: Option<(String, String, Vec<String>)>,
 }
 
-/// Where `role` is seen.
-pub fn place(role: Role) -> String {
-    format!("/mnt/{}", word(role))
-}
-
 /// What is needed to see `disk`.
 pub fn seen(disk: &RoleDisk) -> Seen {
     let places: Vec<String> = disk.roles.iter().map(|role| place(*role)).collect();
@@ -37,38 +32,30 @@ pub fn seen(disk: &RoleDisk) -> Seen {
     let (id, kind, read_only) = match &disk.what {
         What::Directory => {
             for role in &disk.roles {
-                let source = format!("{DATA_DIR}/{}", word(*role));
+                let source = format!("{DATA_DIR}/{}", role.word());
                 out.units.push(bind(*role, &source, DATA_DIR));
                 out.before.push(source);
             }
             return out;
         }
         What::Adopt { id, file_system, read_only, .. } => (id.clone(), driver(file_system), *read_only),
-        What::Erase { id, file_system, .. } => (id.to_string(), made(*file_system), false),
+        What::Erase { id, file_system, .. } => (id.to_string(), file_system.word(), false),
     };
     if let [role] = disk.roles.as_slice() {
-        out.units.extend(whole(&id, kind, read_only, &place(*role), word(*role)));
+        out.units.extend(whole(&id, kind, read_only, &place(*role), role.word()));
         return out;
     }
     // One mount below, so that a file can move from one role to another by a hard link.
-    let words: Vec<&str> = disk.roles.iter().map(|role| word(*role)).collect();
+    let words: Vec<&str> = disk.roles.iter().map(|role| role.word()).collect();
     let at = format!("{SHARED}/{}", words.join("-"));
     out.units.extend(whole(&id, kind, read_only, &at, &words.join(" and ")));
     let folders = words.iter().map(|word| format!("{at}/{word}")).collect();
     out.on_disk = Some((at.clone(), unit_name(&at, "mount"), folders));
     for role in &disk.roles {
-        out.units.push(bind(*role, &format!("{at}/{}", word(*role)), &at));
+        out.units.push(bind(*role, &format!("{at}/{}", role.word()), &at));
     }
     out.guarded.push(at);
     out
-}
-
-fn made(kind: FileSystem) -> &'static str {
-    match kind {
-        FileSystem::Ext4 => "ext4",
-        FileSystem::Xfs => "xfs",
-        FileSystem::Btrfs => "btrfs",
-    }
 }
 
 /// The kernel's driver for a file system that libblkid names `kind`.
@@ -111,7 +98,7 @@ fn bind(role: Role, source: &str, from: &str) -> Unit {
         format!("BindsTo={disk}\nAfter={disk}\n")
     };
     let mount = format!("What={source}\nWhere={at}\nType=none\nOptions=bind,nosuid,nodev\n");
-    Unit { name: unit_name(&at, "mount"), text: unit(&format!("The folder for {}", word(role)), &needs, &mount) }
+    Unit { name: unit_name(&at, "mount"), text: unit(&format!("The folder for {}", role.word()), &needs, &mount) }
 }
 
 /// Without the default dependencies: an absent disk must not hold local-fs.target, and with
@@ -123,11 +110,6 @@ fn unit(what: &str, needs: &str, mount: &str) -> String {
          {needs}After=local-fs-pre.target systemd-udevd.service\nConflicts=umount.target\nBefore=umount.target docker.service\n\n\
          [Mount]\n{mount}\n[Install]\nWantedBy=multi-user.target\n"
     )
-}
-
-/// Where a unit lies.
-pub fn path(unit: &Unit) -> String {
-    format!("{UNIT_DIR}/{}", unit.name)
 }
 
 /// Whether it is started by name: drop-ins are not.

@@ -224,7 +224,7 @@ fn not_yet(answers: &Answers) -> Vec<Refusal> {
 /// The recovery kit must be written somewhere, and whoever needs it must get at it.
 fn kit(answers: &Answers, roles: &[RoleDisk]) -> Option<Refusal> {
     let file = answers.recovery_kit.as_ref()?.file()?;
-    let holds = |role: &&RoleDisk| role.roles.iter().any(|role| file.starts_with(&format!("/mnt/{}/", role.word())));
+    let holds = |role: &&RoleDisk| role.roles.iter().any(|role| file.starts_with(&format!("{}/", roles::place(*role))));
     // A role whose disk is refused is none here.
     let role = roles.iter().find(holds)?;
     let why = match &role.what {

@@ -13,16 +13,13 @@ use crate::answers::{Answers, FileSystem, Prepare, Role};
 use crate::digest::Digest;
 use crate::facts::{Content, Disk};
 use crate::flash::{self, protected, target};
-use crate::layout::{ALIGNMENT, derived_id};
+use crate::layout::{ALIGNMENT, Part, derived_id};
 use crate::machine::table::{Entry, Table};
 use crate::page::contents;
 use crate::units::{Bytes, Sector};
 
 /// The smallest disk that is worth a role.
 const LEAST: Bytes = Bytes::gib(1);
-
-/// Linux file system data, as GPT calls it.
-const LINUX: Uuid = uuid::uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
 
 /// A disk and what it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,7 +231,7 @@ fn erase(
     let entry = Entry {
         number: 1,
         name: label,
-        kind: LINUX,
+        kind: Part::Data.type_guid(),
         id: derived_id(seed, "partition"),
         start: Sector::at(ALIGNMENT, sector),
         sectors: end.saturating_sub(ALIGNMENT).0 / u64::from(sector.0),
@@ -264,21 +261,19 @@ pub(super) fn reasons(all: Vec<flash::Refusal>) -> impl Iterator<Item = flash::R
 
 /// The name of a disk that is formatted for `roles`: for people who look at it elsewhere.
 pub fn label(roles: &[Role]) -> String {
-    let words: Vec<&str> = roles.iter().map(|role| word(*role)).collect();
+    let words: Vec<&str> = roles.iter().map(|role| role.word()).collect();
     format!("hearth-{}", words.join("-"))
+}
+
+/// Where `role` is found.
+pub fn place(role: Role) -> String {
+    format!("/mnt/{}", role.word())
 }
 
 /// Where the roles are found.
 pub(super) fn places(roles: &[Role]) -> String {
-    let (last, rest) = match roles.split_last() {
-        Some((last, rest)) => (word(*last), rest),
-        None => return String::new(),
-    };
-    let rest: Vec<String> = rest.iter().map(|role| format!("/mnt/{}", word(*role))).collect();
-    if rest.is_empty() { format!("/mnt/{last}") } else { format!("{} and /mnt/{last}", rest.join(", ")) }
-}
-
-/// A role's word, which is also its folder below /mnt.
-pub fn word(role: Role) -> &'static str {
-    role.word()
+    let Some((last, rest)) = roles.split_last() else { return String::new() };
+    let rest: Vec<String> = rest.iter().map(|role| place(*role)).collect();
+    let last = place(*last);
+    if rest.is_empty() { last } else { format!("{} and {last}", rest.join(", ")) }
 }

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use zeroize::Zeroizing;
 
-use super::apply::{Did, Job, changed};
+use super::apply::{Job, changed};
 use super::approved::SETUP_FILE;
 use super::journal::Journal;
 use super::source;
@@ -24,10 +24,9 @@ const DONE_FILE: &str = "hearth.done.toml";
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
 
 /// The answers are on `data`: nothing secret of them stays on a partition that every computer reads.
-pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
     let facts = machine.facts()?;
     let approved = Digest::of(job.text.as_bytes());
-    let mut did = Did::Nothing;
     for dev in source::candidates(&facts) {
         let found = machine.answer_file(&dev);
         let Ok(Some((name, bytes))) = found else { continue };
@@ -35,7 +34,6 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
         if Digest::of(&*bytes) != approved {
             continue;
         }
-        did = Did::Work;
         if let Err(error) = take_off(machine, job, &dev, &name) {
             if dev == job.hearth {
                 return Err(error);
@@ -51,10 +49,9 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
     for name in [SETUP_FILE, PLAN_FILE] {
         if machine.hearth_file(&job.hearth, name)?.is_some() {
             machine.remove_hearth_file(&job.hearth, name)?;
-            did = Did::Work;
         }
     }
-    Ok(did)
+    Ok(())
 }
 
 fn take_off(machine: &mut impl Machine, job: &Job, dev: &Dev, name: &str) -> Result<()> {
@@ -64,7 +61,7 @@ fn take_off(machine: &mut impl Machine, job: &Job, dev: &Dev, name: &str) -> Res
 }
 
 /// Name, language, time zone, keyboard, and whom programs trust.
-pub(super) fn identity<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+pub(super) fn identity<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
     let system = &job.answers.system;
     let hostname = system.hostname.as_ref().context("the answers name no host")?;
     let rendered = identity::render(system, hostname);
@@ -82,15 +79,15 @@ pub(super) fn identity<M: Machine>(machine: &mut M, job: &Job, journal: &mut Jou
         }
         machine.refresh(&Refresh::Hostname)?;
     }
-    Ok(work.into())
+    Ok(())
 }
 
 /// The network, given up again where its router does not answer: nobody is locked out by a
 /// mistyped address.
-pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
-    let Some(answers) = &job.answers.network else { return Ok(Did::Nothing) };
+pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
+    let Some(answers) = &job.answers.network else { return Ok(()) };
     if journal.is_done("network") {
-        return Ok(Did::Nothing);
+        return Ok(());
     }
     let facts = machine.facts()?;
     let rendered = network::render(answers, &facts.nics).map_err(|refusals| {
@@ -98,7 +95,7 @@ pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Jour
         anyhow::anyhow!(told.join("\n"))
     })?;
     if rendered.files.is_empty() {
-        return Ok(Did::Nothing);
+        return Ok(());
     }
     changed(machine, &rendered.files)?;
     machine.refresh(&Refresh::Network)?;
@@ -121,11 +118,11 @@ pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Jour
             break;
         }
     }
-    Ok(Did::Work)
+    Ok(())
 }
 
 /// The account of the person who looks after the machine, and the keys that may use it.
-pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     let admin = job.answers.admin.as_ref().context("the answers name no admin")?;
     let wanted = render::admin::account(admin);
     let now = machine.account(&wanted.login)?;
@@ -135,16 +132,13 @@ pub(super) fn admin<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
         None => drawn_password(machine, now.as_ref())?,
     };
     let account = Account { login: wanted.login, groups, hash };
-    let mut work = false;
     if now.as_ref() != Some(&account) {
         machine.set_account(&account)?;
-        work = true;
     }
     if changed(machine, &render::admin::files(admin))? {
         machine.refresh(&Refresh::Ssh)?;
-        work = true;
     }
-    Ok(work.into())
+    Ok(())
 }
 
 /// The name of the console password that Hearth made, for the recovery kit.
@@ -155,7 +149,7 @@ const BOOT_MENU: &str = "boot-menu.password";
 
 /// The hash of the console password that Hearth made, once.
 fn drawn_password(machine: &mut impl Machine, now: Option<&Account>) -> Result<Secret<String>> {
-    let kept = Kept { name: CONSOLE.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
+    let kept = Kept::drawn(CONSOLE, Draw::Typed);
     let known = machine.exists(&kept.path());
     if let (true, Some(account)) = (known, now) {
         return Ok(account.hash.clone());
@@ -171,29 +165,29 @@ fn kept_text(machine: &impl Machine, kept: &Kept) -> Result<Secret<String>> {
 }
 
 /// Every secret that the machine keeps; those that are drawn, once.
-pub(super) fn secrets<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
-    let mut work = false;
+pub(super) fn secrets<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     for kept in secrets::list(&job.answers) {
-        work |= keep(machine, &kept)?;
+        keep(machine, &kept)?;
     }
-    Ok(work.into())
+    Ok(())
 }
 
-/// Keeps one secret; true if it was not there as it should be.
-fn keep(machine: &mut impl Machine, kept: &Kept) -> Result<bool> {
+/// Keeps one secret.
+fn keep(machine: &mut impl Machine, kept: &Kept) -> Result<()> {
     machine.ensure_dir(secrets::DIR, 0o711, Owner::ROOT)?;
     let value = match &kept.source {
         Source::Given(value) => value.clone(),
-        Source::Drawn(_) if machine.exists(&kept.path()) => return Ok(false),
+        Source::Drawn(_) if machine.exists(&kept.path()) => return Ok(()),
         Source::Drawn(draw) => draw.make(&machine.draw(draw.bytes())?),
     };
-    changed(machine, &[kept.file(&value)])
+    changed(machine, &[kept.file(&value)])?;
+    Ok(())
 }
 
 /// The portal's configuration and its people. Once made, the list of people is the portal's own.
-pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<Did> {
+pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
     if !job.answers.stacks.contains(&StackName::Core) || journal.is_done("portal") {
-        return Ok(Did::Nothing);
+        return Ok(());
     }
     let facts = machine.facts()?;
     let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
@@ -210,69 +204,69 @@ pub(super) fn portal<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
     };
     machine.ensure_dir("/opt/stacks/core", 0o755, Owner::ROOT)?;
     machine.ensure_dir(authelia::DIR, 0o700, Owner::AUTHELIA)?;
-    Ok(changed(machine, &authelia::files(&portal)?)?.into())
+    changed(machine, &authelia::files(&portal)?)?;
+    Ok(())
 }
 
 /// The boot menu's password: drawn once, and known to the recovery kit.
-pub(super) fn boot_menu<M: Machine>(machine: &mut M, _: &Job, journal: &mut Journal) -> Result<Did> {
+pub(super) fn boot_menu<M: Machine>(machine: &mut M, _: &Job, journal: &mut Journal) -> Result<()> {
     if journal.is_done("boot-menu") && machine.exists(grub::PATH) {
-        return Ok(Did::Nothing);
+        return Ok(());
     }
-    let kept = Kept { name: BOOT_MENU.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
+    let kept = Kept::drawn(BOOT_MENU, Draw::Typed);
     keep(machine, &kept)?;
     let password = kept_text(machine, &kept)?;
     let file = grub::password(&password, &machine.draw(grub::SALT)?)?;
     machine.put_file(&file)?;
     // GRUB replays no journal: to it a file exists once the journal is written back.
     machine.settle("/")?;
-    Ok(Did::Work)
+    Ok(())
 }
 
 /// What opens the machine again, on a role disk, for its owner to move to a safe place.
-pub(super) fn kit<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
-    let Some(path) = job.answers.recovery_kit.as_ref().and_then(KitTarget::file) else { return Ok(Did::Nothing) };
+pub(super) fn kit<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
+    let Some(path) = job.answers.recovery_kit.as_ref().and_then(KitTarget::file) else { return Ok(()) };
     let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
     let admin = job.answers.admin.as_ref().context("the answers name no admin")?;
-    let drawn = |name: &str| Kept { name: name.to_owned(), owner: Owner::ROOT, source: Source::Drawn(Draw::Typed) };
     let mut text = Zeroizing::new(format!(
         "What opens {hostname} (install {}). Keep it where neither fire nor thief reaches both.\n\n",
         job.plan.install
     ));
     if admin.password_hash.is_none() {
-        let password = kept_text(machine, &drawn(CONSOLE))?;
+        let password = kept_text(machine, &Kept::drawn(CONSOLE, Draw::Typed))?;
         text.push_str(&secrets::console_line(&admin.login.to_string(), &password));
     }
-    let menu = kept_text(machine, &drawn(BOOT_MENU))?;
+    let menu = kept_text(machine, &Kept::drawn(BOOT_MENU, Draw::Typed))?;
     text.push_str(&format!("Password of {} in the boot menu: {}\n", grub::USER, menu.expose()));
-    Ok(changed(machine, &[File::private(path, Owner::ROOT, text.as_bytes())])?.into())
+    changed(machine, &[File::private(path, Owner::ROOT, text.as_bytes())])?;
+    Ok(())
 }
 
 /// What is reachable from outside. The stacks open their ports when they are deployed.
-pub(super) fn firewall<M: Machine>(machine: &mut M, _: &Job, _: &mut Journal) -> Result<Did> {
-    let work = changed(machine, &firewall::files(&firewall::table(false, false)))?;
-    if work {
+pub(super) fn firewall<M: Machine>(machine: &mut M, _: &Job, _: &mut Journal) -> Result<()> {
+    if changed(machine, &firewall::files(&firewall::table(false, false)))? {
         machine.refresh(&Refresh::Firewall)?;
     }
-    Ok(work.into())
+    Ok(())
 }
 
 /// Docker's addresses, and the networks that the stacks take for granted.
-pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     let now = machine.read_file(docker::PATH)?.context("Docker's configuration is gone")?;
     let pools = &job.plan.containers;
     let file = docker::daemon(&String::from_utf8_lossy(&now), pools)?;
-    let mut work = changed(machine, &[file])?;
-    if work {
+    if changed(machine, &[file])? {
         machine.refresh(&Refresh::Restart("docker.service".to_owned()))?;
     }
     for network in docker::networks(pools) {
-        work |= machine.ensure_network(&network)?;
+        machine.ensure_network(&network)?;
     }
-    Ok(work.into())
+    Ok(())
 }
 
 /// The present truth, that later changes start from.
-pub(super) fn truth<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<Did> {
+pub(super) fn truth<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     let truth = present::truth(&job.answers).context("writing down what this machine is")?;
-    Ok(changed(machine, &[truth])?.into())
+    changed(machine, &[truth])?;
+    Ok(())
 }

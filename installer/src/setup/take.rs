@@ -5,6 +5,7 @@
 use anyhow::{Context as _, Result, anyhow, ensure};
 use zeroize::Zeroizing;
 
+use super::apply::changed;
 use super::approved::{Approved, SETUP_FILE};
 use crate::digest::Digest;
 use crate::exit::{Exit, Kind as _};
@@ -47,10 +48,8 @@ pub fn take(machine: &mut impl Machine, taken: &Taken) -> Result<()> {
         File::private(ANSWERS, Owner::ROOT, taken.answers.to_vec()),
         File::private(APPROVED, Owner::ROOT, taken.approved.to_bytes()?),
     ];
+    changed(machine, &files)?;
     for file in &files {
-        if !machine.has_file(file)? {
-            machine.put_file(file)?;
-        }
         ensure!(machine.has_file(file)?, "{} does not give back what was written to it", file.path);
     }
     Ok(())

@@ -88,15 +88,21 @@ impl SetupPlan {
             let kit = format!("what opens the machine, in {}: move it to a safe place", self.text("/recovery-kit"));
             out.extend(wrap("Kit       ", &kit));
         }
-        let stacks: Vec<&str> = self.list("/stacks").iter().filter_map(Value::as_str).collect();
-        if !stacks.is_empty() {
-            out.extend(wrap("Stacks    ", &format!("{}: noted, not started by this version", stacks.join(", "))));
-        }
-        let kept: Vec<&str> = KEPT.iter().filter(|(at, _)| self.has(at)).map(|(_, word)| *word).collect();
-        if !kept.is_empty() {
-            out.extend(wrap("Noted     ", &format!("{}: kept, not acted on by this version", kept.join(", "))));
-        }
+        let left = self.left_out();
+        out.extend(left.iter().flat_map(|left| wrap(&format!("{:<10}", left.kind), &left.told())));
         out
+    }
+
+    /// What the answers ask for and this version only notes: nobody must believe that it runs.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let stacks: Vec<&str> = self.list("/stacks").iter().filter_map(Value::as_str).collect();
+        let kept: Vec<&str> = KEPT.iter().filter(|(at, _)| self.has(at)).map(|(_, word)| *word).collect();
+        let all = [
+            ("Stacks", stacks, "noted, not started by this version"),
+            ("Noted", kept, "kept, not acted on by this version"),
+        ];
+        let some = all.into_iter().filter(|(_, what, _)| !what.is_empty());
+        some.map(|(kind, what, how)| LeftOut { kind, what: what.join(", "), how }).collect()
     }
 
     fn network(&self, facts: &Facts) -> String {
@@ -165,6 +171,24 @@ fn of_role(role: &RoleDisk, facts: &Facts) -> Vec<String> {
         }
     }
     out
+}
+
+/// Answers that are not carried out.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// What kind of answers they are, in a word.
+    kind: &'static str,
+    /// Which.
+    what: String,
+    /// What becomes of them instead.
+    how: &'static str,
+}
+
+impl LeftOut {
+    /// For people.
+    pub fn told(&self) -> String {
+        format!("{}: {}", self.what, self.how)
+    }
 }
 
 /// Answers that are taken down and that nothing acts on yet.
