@@ -3,7 +3,7 @@
 //! digest, and a change in overlays/ never makes it again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use hearth::digest::Digest;
@@ -44,16 +44,43 @@ pub struct Base {
     pub key: Digest,
     /// What it is.
     pub facts: BaseFacts,
+    /// Whether it was made just now.
+    is_new: bool,
 }
+
+/// The ext4 file system's name.
+const ROOT: &str = "root.ext4";
 
 impl Base {
     /// The ext4 file system.
     pub fn root_image(&self) -> PathBuf {
-        self.dir.join("root.ext4")
+        self.dir.join(ROOT)
+    }
+
+    /// Whether the ext4 file system is what it was when it was made. All else was looked over
+    /// before; this takes its time, and other work can be done meanwhile.
+    pub fn root_is_right(&self) -> bool {
+        self.is_new || sums::is_right(&self.dir, ROOT)
+    }
+
+    /// Takes it out of the cache, because it is damaged.
+    pub fn discard(self, cache: &Cache) -> Result<()> {
+        let _lock = cache.lock(&lock_name(&self.key))?;
+        discard(&self.dir)
     }
 }
 
-/// Finds the base layer for `lock` in the cache, or makes it.
+fn lock_name(key: &Digest) -> String {
+    format!("base-{}", &key.to_string()[..16])
+}
+
+fn discard(dir: &Path) -> Result<()> {
+    progress::note("the cached base layer is damaged on this disk; making it again");
+    fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))
+}
+
+/// Finds the base layer for `lock` in the cache, or makes it. Ask [`Base::root_is_right`] before
+/// relying on a found one.
 pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Result<Base> {
     let rootfs = recipe.target_dir().join("rootfs");
     let dpkg_info = recipe.target_dir().join("dpkg");
@@ -67,12 +94,12 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
     ));
     let parent = cache.dir("base")?;
     let dir = parent.join(key.to_string());
-    let _lock = cache.lock(&format!("base-{}", &key.to_string()[..16]))?;
-    if dir.exists() && !sums::are_right(&dir) {
-        progress::note("the cached base layer is damaged on this disk; making it again");
-        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    let _lock = cache.lock(&lock_name(&key))?;
+    if dir.exists() && !sums::are_right(&dir, Some(ROOT)) {
+        discard(&dir)?;
     }
-    if !dir.exists() {
+    let is_new = !dir.exists();
+    if is_new {
         let store = Store::open(cache)?;
         let new = parent.join(format!("{key}.new"));
         let spec = BaseSpec {
@@ -96,7 +123,7 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
     }
     let facts = fs::read(dir.join("base.json")).context("reading base.json")?;
     let facts = serde_json::from_slice(&facts).context("reading base.json")?;
-    Ok(Base { dir, key, facts })
+    Ok(Base { dir, key, facts, is_new })
 }
 
 fn spec_package(package: &Locked, recipe: &Recipe) -> SpecPackage {

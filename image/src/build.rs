@@ -52,19 +52,20 @@ pub fn run(request: &Request) -> Result<Outputs> {
     let tools = Tools::ensure(&cache, ToolSet::Image, recipe.mirror())?;
     let lock = locked(&cache, &tools, &recipe, request.lock.as_deref())?;
     // Reads the overlays before the long work: what is wrong there is said at once.
-    let mut layer = Layer::from_recipe(&recipe)?;
+    let overlays = Layer::from_recipe(&recipe)?;
     let sizes = Sizes::read(&recipe.target_dir())?;
-    let base = base::ensure(&cache, &tools, &recipe, &lock)?;
     let program = program::ensure(&cache, &recipe)?;
-
-    let step = progress::step("assembling the disk image");
-    let image = Unfinished::new(outputs.partial(&outputs.image()));
-    let (image_id, bundle) = std::thread::scope(|scope| {
-        let copy = scope.spawn(|| disk::begin(&base, sizes.before_root(), image.path()));
-        let described = complete(&mut layer, &cache, &tools, &recipe, &base, program);
-        copy.join().map_err(|_| anyhow!("copying the base layer panicked"))??;
-        described
-    })?;
+    let (base, layer, image, step, (image_id, bundle)) = loop {
+        let base = base::ensure(&cache, &tools, &recipe, &lock)?;
+        let step = progress::step("assembling the disk image");
+        let image = Unfinished::new(outputs.partial(&outputs.image()));
+        let mut layer = overlays.clone();
+        let complete = || complete(&mut layer, &cache, &tools, &recipe, &base, program.clone());
+        if let Some(told) = begin(&base, sizes.before_root(), image.path(), complete)? {
+            break (base, layer, image, step, told);
+        }
+        base.discard(&cache)?;
+    };
     let layout = Layout::plan(sizes, base.facts.root_size, image_id);
     let parts = Parts {
         base: &base,
@@ -115,6 +116,19 @@ pub fn run(request: &Request) -> Result<Outputs> {
     outputs.remove_derived()?;
     interrupt::finish_all(files)?;
     Ok(outputs)
+}
+
+/// Begins the image at `file` with `base`, `before` bytes from its start, and does `other` meanwhile.
+/// None if `base` turns out to be damaged.
+fn begin<T>(base: &Base, before: Bytes, file: &Path, other: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    std::thread::scope(|scope| {
+        let copy = scope.spawn(|| disk::begin(base, before, file));
+        let look = scope.spawn(|| base.root_is_right());
+        let other = other();
+        copy.join().map_err(|_| anyhow!("copying the base layer panicked"))??;
+        let is_right = look.join().map_err(|_| anyhow!("looking over the base layer panicked"))?;
+        if is_right { other.map(Some) } else { Ok(None) }
+    })
 }
 
 /// Compresses the image that a build left in `outputs`, and adds it to the sums.

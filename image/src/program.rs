@@ -40,7 +40,7 @@ pub fn ensure(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
     let key = Digest::of(format!("{GENERATION} {sources} {} {}", Digest::of(manifests), tools.name()));
     let dir = cache.dir("program")?.join(key.to_string());
     let _lock = cache.lock("program")?;
-    if dir.exists() && !sums::are_right(&dir) {
+    if dir.exists() && !sums::are_right(&dir, None) {
         progress::note("the cached hearth program is damaged on this disk; making it again");
         fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     }

@@ -19,23 +19,52 @@ const PIECE: usize = 1 << 20;
 /// Seals the folder `dir`: from now on nothing in it may change.
 pub fn seal(dir: &Path) -> Result<()> {
     let path = dir.join(NAME);
-    fs::write(&path, of(dir)?).with_context(|| format!("writing {}", path.display()))
+    fs::write(&path, of(dir, None)?).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Whether the folder `dir` was sealed and holds what it held then. What cannot be read is not sound.
-pub fn are_right(dir: &Path) -> bool {
+/// Whether the folder `dir` was sealed and holds what it held then. What cannot be read is not
+/// sound. Of the file `later` only the size is looked at: [`is_right`] does the rest.
+pub fn are_right(dir: &Path, later: Option<&str>) -> bool {
     let sealed = fs::read_to_string(dir.join(NAME)).ok();
-    sealed.is_some() && sealed == of(dir).ok()
+    let sealed = sealed.map(|text| text.split_inclusive('\n').map(|line| without_sum(line, later)).collect::<String>());
+    sealed.is_some() && sealed == of(dir, later).ok()
 }
 
-/// A line for each file and link.
-fn of(dir: &Path) -> Result<String> {
+/// Whether the file `name` in the sealed folder `dir` is what it was.
+pub fn is_right(dir: &Path, name: &str) -> bool {
+    let sealed = fs::read_to_string(dir.join(NAME)).unwrap_or_default();
+    let told = || {
+        let size = dir.join(name).metadata()?.len();
+        let file = (PathBuf::from(name), size);
+        let sum = checksums(dir, std::slice::from_ref(&file))?[0];
+        Ok::<_, anyhow::Error>(line(&file, sum))
+    };
+    told().is_ok_and(|told| sealed.split_inclusive('\n').any(|line| line == told))
+}
+
+/// A line for each file and link; without the sum of the file `later`.
+fn of(dir: &Path, later: Option<&str>) -> Result<String> {
     let (mut files, mut links) = (Vec::new(), String::new());
     list(dir, dir, &mut files, &mut links)?;
-    let sums = checksums(dir, &files)?;
-    let described =
-        files.iter().zip(sums).map(|((path, size), sum)| format!("file {} {size} {sum:08x}\n", path.display()));
-    Ok(described.chain([links]).collect())
+    let (left, now): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(path, _)| Some(path.as_path()) == later.map(Path::new));
+    let sums = checksums(dir, &now)?;
+    let mut described: Vec<(&PathBuf, String)> =
+        now.iter().zip(sums).map(|(file, sum)| (&file.0, line(file, sum))).collect();
+    described.extend(left.iter().map(|file| (&file.0, without_sum(&line(file, 0), later).to_owned())));
+    described.sort();
+    Ok(described.into_iter().map(|(_, line)| line).chain([links]).collect())
+}
+
+fn line((path, size): &(PathBuf, u64), sum: u32) -> String {
+    format!("file {} {size} {sum:08x}\n", path.display())
+}
+
+/// The line as it is, or up to its sum if it is that of the file `later`.
+fn without_sum<'a>(line: &'a str, later: Option<&str>) -> &'a str {
+    let is_it = later
+        .is_some_and(|later| line.strip_prefix("file ").is_some_and(|rest| rest.starts_with(&format!("{later} "))));
+    if is_it { line.rsplit_once(' ').map_or(line, |(before, _)| before) } else { line }
 }
 
 /// Files by path below `top` and their sizes, and the lines of links.
@@ -116,9 +145,9 @@ mod tests {
             std::os::unix::fs::symlink("small", &link).unwrap();
         };
         restore();
-        assert!(!are_right(dir.path()), "never sealed");
+        assert!(!are_right(dir.path(), None), "never sealed");
         seal(dir.path()).unwrap();
-        assert!(are_right(dir.path()));
+        assert!(are_right(dir.path(), None) && are_right(dir.path(), Some("large")) && is_right(dir.path(), "large"));
 
         let mut flipped = body.clone();
         flipped[2 * PIECE + 7] ^= 1;
@@ -139,10 +168,13 @@ mod tests {
         ];
         for (damage, make) in damages {
             make();
-            assert!(!are_right(dir.path()), "{damage}");
+            assert!(!are_right(dir.path(), None), "{damage}");
+            // In two parts the same is seen.
+            let seen = are_right(dir.path(), Some("large")) && is_right(dir.path(), "large");
+            assert!(!seen, "{damage} in two parts");
             let _ = fs::remove_file(dir.path().join("more"));
             restore();
-            assert_eq!(are_right(dir.path()), damage != "no sums", "{damage} repaired");
+            assert_eq!(are_right(dir.path(), None), damage != "no sums", "{damage} repaired");
         }
     }
 
@@ -150,6 +182,6 @@ mod tests {
     fn a_checksum_is_the_crc_32_everybody_knows() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x"), "123456789").unwrap();
-        assert_eq!(of(dir.path()).unwrap(), "file x 9 cbf43926\n");
+        assert_eq!(of(dir.path(), None).unwrap(), "file x 9 cbf43926\n");
     }
 }

@@ -69,6 +69,7 @@ impl ToolSet {
                 // Its kernel proves whether KVM works.
                 "linux-image-cloud-amd64",
                 "minisign",
+                "nmap",
                 "openssh-client",
                 "ovmf",
                 "qemu-system-x86",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hearth::units::Bytes;
-use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, answers, disk_with_data};
+use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, answers, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::{Bus, Drive, scenario};
 
@@ -24,9 +24,6 @@ prepare = \"erase\"
 
 /// What must be told to nobody.
 const TOKEN: &str = "0a1b2c3d-0000-4000-8000-00000000beef";
-
-/// The last thing that setup says.
-const SET_UP: &str = "Hearth: this machine is set up.";
 
 #[test]
 fn an_answer_file_prepares_the_whole_machine() {
