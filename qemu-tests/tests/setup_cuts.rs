@@ -52,7 +52,7 @@ fn a_power_cut_at_any_step_or_instant_changes_nothing() {
             let vm = machine.start("undisturbed")?;
             vm.wait_for_text(SET_UP, lab.patience(400))?;
             let steps = told_steps(&vm.serial().text());
-            Ok((steps, machine.judge(vm)?))
+            Ok((steps, machine.judge(&vm)?))
         })?;
         ensure!(steps.len() > 15, "the consoles told only {steps:?}");
 
@@ -131,7 +131,7 @@ impl<'a> Machine<'a> {
     fn finish(&self, undisturbed: &str) -> Result<()> {
         let vm = self.start("finished")?;
         vm.wait_for_any(&[SET_UP, "login:"], self.lab.patience(400))?;
-        let found = self.judge(vm)?;
+        let found = self.judge(&vm)?;
         let differs = |one: &str, other: &str| {
             let lines: Vec<&str> = one.lines().filter(|line| !other.lines().any(|same| same == *line)).collect();
             lines.join("\n")
@@ -146,9 +146,9 @@ impl<'a> Machine<'a> {
     }
 
     /// All that setup made, as text, once everything runs.
-    fn judge(&self, vm: Vm<'_>) -> Result<String> {
-        runs_from_disk(self.lab, &vm)?;
-        no_failed_units(self.lab, &vm)?;
+    fn judge(&self, vm: &Vm<'_>) -> Result<String> {
+        runs_from_disk(self.lab, vm)?;
+        no_failed_units(self.lab, vm)?;
         let state = vm.root_sh(SETTLED, self.lab.patience(120))?.ok().context("reading what setup made")?;
         ensure!(state.contains("the family's"), "the adopted disk has lost its marker:\n{state}");
         Ok(state)
