@@ -1,5 +1,5 @@
 //! A machine whose only network is a Wi-Fi, of which the answer file tells. The kernel plays the radios
-//! (mac80211_hwsim): one is the machine's, the other an access point in a network namespace of its own.
+//! (`mac80211_hwsim`): one is the machine's, the other an access point in a network namespace of its own.
 
 use std::time::Duration;
 
