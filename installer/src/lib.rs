@@ -5,6 +5,8 @@
 pub mod adopt;
 pub mod answers;
 pub mod approval;
+pub mod audit;
+pub mod beneath;
 pub mod bootchain;
 pub mod claim;
 pub mod digest;
@@ -25,3 +27,4 @@ pub mod run;
 pub mod selector;
 pub mod setup;
 pub mod units;
+pub mod users;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup};
+use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup, users};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ enum Command {
     /// Check answer files (hearth.toml), and help to write them.
     #[command(subcommand)]
     Answers(answers::command::Command),
+    /// Look after the people of the portal.
+    #[command(subcommand)]
+    User(users::Command),
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
     /// Keep the door that SSH is before setup.
@@ -137,6 +140,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
         Command::Setup(_) => setup::resume(),
+        Command::User(command) => users::run(&command),
     }
 }
 

@@ -78,6 +78,15 @@ fn an_answer_file_prepares_the_whole_machine() {
             }
             sh("grep -q password_pbkdf2 /boot/hearth/password.cfg").map(drop)
         })?;
+        lab.step("one more person at the portal", || {
+            sh("echo 'correct horse battery' | hearth user add eve --display-name Eve --email eve@example.org")?;
+            let file = sh("stat -c '%u %a' /opt/stacks/core/authelia/users_database.yml && cat /opt/stacks/core/authelia/users_database.yml")?;
+            ensure!(file.starts_with("2001 600\n") && file.contains("eve:") && file.contains(PORTAL_HASH), "the list is {file}");
+            ensure!(!file.contains("correct horse"), "a password lies in it");
+            let last = vm.root_sh(&format!("hearth user disable {ADMIN}"), lab.patience(30))?;
+            ensure!(last.code == 3, "the last admin was disabled: {}", last.stderr);
+            sh("grep -q 'added eve' /var/log/hearth/audit.jsonl && lsattr /var/log/hearth/audit.jsonl | grep -q '^-*a'").map(drop)
+        })?;
         lab.step("no answers left, but a report", || {
             let hearth = sh("mkdir -p /run/h && mount -o ro -L HEARTH /run/h && ls /run/h/*.toml /run/h/hearth.* && cat /run/h/*.txt /run/h/hearth.done.toml; umount /run/h")?;
             for left in ["/run/h/hearth.toml", "/run/h/hearth.setup", "/run/h/hearth.adopt"] {

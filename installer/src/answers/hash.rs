@@ -39,13 +39,15 @@ pub fn hash(password: &str, whom: For) -> Result<String> {
     match whom {
         For::Console => console_hash(password),
         // What Authelia makes unless told otherwise.
-        For::Portal => {
-            let params = Params::new(PORTAL_MEMORY, PORTAL_PASSES, PORTAL_LANES, None)
-                .map_err(|error| anyhow!("hashing the password: {error}"))?;
-            let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-            Ok(hasher.hash_password(password.as_bytes()).map_err(failed)?.to_string())
-        }
+        For::Portal => portal_hash(password, PORTAL_MEMORY, PORTAL_PASSES, PORTAL_LANES),
     }
+}
+
+/// The hash of a password for the portal: argon2id with so many KiB of `memory`, `passes` and `lanes`.
+pub fn portal_hash(password: &str, memory: u32, passes: u32, lanes: u32) -> Result<String> {
+    let params = Params::new(memory, passes, lanes, None).map_err(|error| anyhow!("hashing the password: {error}"))?;
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    Ok(hasher.hash_password(password.as_bytes()).map_err(failed)?.to_string())
 }
 
 fn failed(error: argon2::password_hash::Error) -> anyhow::Error {
@@ -58,7 +60,7 @@ pub fn console_hash(password: &str) -> Result<String> {
 }
 
 /// Why a password is too easy to guess, if it is.
-fn weakness(password: &str) -> Option<String> {
+pub fn weakness(password: &str) -> Option<String> {
     if password.chars().count() < LENGTH {
         return Some(format!("it has fewer than {LENGTH} characters"));
     }

@@ -25,7 +25,7 @@ mod unknown;
 use toml::de::{DeTable, DeValue};
 
 pub use example::example;
-pub use hash::console_hash;
+pub use hash::{For, console_hash, hash, portal_hash, weakness};
 pub use json::json_schema;
 pub use problems::{Place, Problem, Problems};
 pub use schema::*;

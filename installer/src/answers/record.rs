@@ -465,6 +465,15 @@ macro_rules! text {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            /// Judges a text; the error says in words what is wrong with it, and never repeats it.
+            fn from_str(text: &str) -> Result<Self, String> {
+                $parse(text).map(Self)
+            }
+        }
+
         impl $name {
             const RULES: $crate::answers::record::Text = $crate::answers::record::Text {
                 what: $what,

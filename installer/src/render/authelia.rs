@@ -14,10 +14,13 @@ use serde::Serialize;
 use super::{File, Owner};
 use crate::answers::{Group, Mail, MailSecurity, User};
 
-pub use cost::Cost;
+pub use cost::{Cost, cost_in};
 
 /// Where both files lie. The container has this folder as [`INSIDE`], and may write to it.
 pub const DIR: &str = "/opt/stacks/core/authelia";
+
+/// The list of people in it.
+pub const PEOPLE: &str = "users_database.yml";
 
 /// What the container calls [`DIR`].
 pub const INSIDE: &str = "/config";
@@ -45,10 +48,7 @@ pub fn files(portal: &Portal<'_>) -> Result<Vec<File>> {
             "configuration.yml",
             serde_norway::to_string(&configuration(portal)).context("writing Authelia's configuration")?,
         ),
-        file(
-            "users_database.yml",
-            serde_norway::to_string(&people(portal.users)).context("writing Authelia's list of people")?,
-        ),
+        file(PEOPLE, serde_norway::to_string(&people(portal.users)).context("writing Authelia's list of people")?),
     ])
 }
 
@@ -204,7 +204,7 @@ fn configuration(portal: &Portal<'_>) -> Configuration {
             // Whoever may read the file that stands in for mail could set anybody's password.
             password_reset: Reset { disable: portal.mail.is_none() },
             file: FileBackend {
-                path: format!("{INSIDE}/users_database.yml"),
+                path: format!("{INSIDE}/{PEOPLE}"),
                 watch: true,
                 password: Password {
                     algorithm: "argon2",

@@ -62,15 +62,6 @@ fn ssh_public_key(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-impl std::str::FromStr for SshPublicKey {
-    type Err = String;
-
-    /// Reads one line; the error says what is wrong with it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        ssh_public_key(text).map(Self)
-    }
-}
-
 /// The parts of a key, each led by its length.
 struct Fields<'a>(&'a [u8]);
 

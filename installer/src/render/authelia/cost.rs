@@ -21,7 +21,7 @@ pub struct Cost {
 
 impl Cost {
     /// Authelia's own choice for machines with little memory.
-    const DEFAULT: Self = Self { passes: 3, memory: 64 * 1024, lanes: 4 };
+    pub const DEFAULT: Self = Self { passes: 3, memory: 64 * 1024, lanes: 4 };
 
     /// More passes are not worth it: more likely the clock was wrong.
     const MOST_PASSES: u32 = 20;
@@ -38,6 +38,14 @@ impl Cost {
         let passes = u32::try_from(passes).unwrap_or(u32::MAX).clamp(Self::DEFAULT.passes, Self::MOST_PASSES);
         Self { passes, ..Self::single_pass(memory) }
     }
+}
+
+/// The cost that an Authelia with this configuration file hashes with, if it says so.
+pub fn cost_in(configuration: &[u8]) -> Option<Cost> {
+    let whole: serde_norway::Value = serde_norway::from_slice(configuration).ok()?;
+    let argon2 = whole.get("authentication_backend")?.get("file")?.get("password")?.get("argon2")?;
+    let number = |key: &str| argon2.get(key)?.as_u64().and_then(|number| u32::try_from(number).ok());
+    Some(Cost { passes: number("iterations")?, memory: number("memory")?, lanes: number("parallelism")? })
 }
 
 #[cfg(test)]
