@@ -10,11 +10,11 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::{Entry, Table};
-use super::{Account, Dev, Machine, Place, Refresh};
+use super::{Account, Dev, Machine, Place, Refresh, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
-use crate::answers::{FILE_NAME, FileSystem};
+use crate::answers::{FILE_NAME, FileSystem, Secret};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::authelia::Cost;
@@ -96,6 +96,8 @@ pub(crate) struct Fake {
     pub(crate) refreshed: Vec<Refresh>,
     /// Whether a router answers.
     pub(crate) router: bool,
+    /// What DuckDNS says.
+    pub(crate) duckdns: Verdict,
     pub(crate) effects: usize,
     /// The effect before which the power goes.
     pub(crate) cut: Option<(usize, Loss)>,
@@ -124,6 +126,7 @@ impl Fake {
             restarts: 0,
             refreshed: Vec::new(),
             router: true,
+            duckdns: Verdict::Belong,
             effects: 0,
             cut: None,
         };
@@ -617,6 +620,10 @@ impl Machine for Fake {
 
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         Ok(self.router)
+    }
+
+    fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {
+        Ok(self.duckdns.clone())
     }
 
     fn time_to_hash(&self, _: Cost) -> Result<Duration> {

@@ -2,6 +2,7 @@
 //! or changes it goes through [`Machine`], so the same steps run on a real machine,
 //! are merely told in a dry run, and are cut off at every effect in tests.
 
+mod duckdns;
 #[cfg(test)]
 pub(crate) mod fake;
 mod host;
@@ -18,6 +19,7 @@ use anyhow::Result;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use duckdns::Verdict;
 pub(crate) use real::on_hearth;
 
 use crate::answers::{FileSystem, Secret};
@@ -244,6 +246,9 @@ pub trait Machine {
 
     /// Whether a neighbour has this address, tried for so long.
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool>;
+
+    /// Whether DuckDNS takes `token` for `name`. No address of the name is changed.
+    fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict>;
 
     /// How long hashing a password at this cost takes here.
     fn time_to_hash(&self, cost: Cost) -> Result<Duration>;

@@ -14,8 +14,8 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Dev, Machine, Place, Refresh, host};
-use crate::answers::{self, FileSystem};
+use super::{Account, Dev, Machine, Place, Refresh, Verdict, duckdns, host};
+use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts, gather};
@@ -309,6 +309,10 @@ impl Machine for Real {
 
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool> {
         host::reaches(address, patience)
+    }
+
+    fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict> {
+        duckdns::ask(duckdns::BASE, name, token, duckdns::PAUSE)
     }
 
     fn time_to_hash(&self, cost: Cost) -> Result<Duration> {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::Table;
-use super::{Account, Dev, Machine, Place, Refresh};
-use crate::answers::FileSystem;
+use super::{Account, Dev, Machine, Place, Refresh, Verdict};
+use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
@@ -304,6 +304,10 @@ impl<M: Machine> Machine for Recording<'_, M> {
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         // Nothing was changed that it could depend on.
         Ok(true)
+    }
+
+    fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {
+        Ok(Verdict::Unknown("a dry run asks nobody".to_owned()))
     }
 
     fn time_to_hash(&self, cost: Cost) -> Result<Duration> {

@@ -26,6 +26,9 @@ pub const AUTHELIA: [(&str, &str); 3] = [
 /// The password of the mail account, and Authelia's variable for it.
 pub const MAIL: (&str, &str) = ("mail.password", "AUTHELIA_NOTIFIER_SMTP_PASSWORD_FILE");
 
+/// The token of the public name.
+pub const DOMAIN: &str = "domain.token";
+
 /// A secret that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -130,7 +133,7 @@ pub fn list(answers: &Answers) -> Vec<Kept> {
     if let Some(hash) = answers.admin.as_ref().and_then(|admin| admin.password_hash.as_ref()) {
         kept.push(Kept::given("admin.password-hash", hash));
     }
-    kept.extend(answers.domain.as_ref().map(|domain| Kept::given("domain.token", &domain.token)));
+    kept.extend(answers.domain.as_ref().map(|domain| Kept::given(DOMAIN, &domain.token)));
     kept.extend(answers.vpn.as_ref().map(|vpn| Kept::given("vpn.private-key", &vpn.private_key)));
     for repository in answers.backup.iter().flat_map(|backup| &backup.repositories) {
         let name = |key| format!("backup.repositories.{}.{key}", repository.name);

@@ -64,6 +64,7 @@ fn all<M: Machine>() -> Vec<Step<M>> {
         Step { word: "firewall", what: "the firewall", run: steps::firewall },
         Step { word: "docker", what: "the networks of containers", run: steps::docker },
         Step { word: "secrets", what: "keeping the secrets", run: steps::secrets },
+        Step { word: "domain", what: "the public name", run: steps::domain },
         Step { word: "portal", what: "the portal's configuration and people", run: steps::portal },
         Step { word: "truth", what: "writing down what this machine is", run: steps::truth },
     ]

@@ -83,8 +83,15 @@ impl Journal {
 
     /// What was done otherwise than asked, for the report.
     pub fn warnings(&self) -> Vec<String> {
+        let mut told: Vec<String> = Vec::new();
         let warned = self.records.iter().filter(|record| record.event == Event::Warned);
-        warned.filter_map(|record| record.note.clone()).collect()
+        for note in warned.filter_map(|record| record.note.as_ref()) {
+            // A step that the power interrupted after its warning warns again.
+            if !told.contains(note) {
+                told.push(note.clone());
+            }
+        }
+        told
     }
 
     /// Writes down that `step` was done otherwise than asked, and says so.

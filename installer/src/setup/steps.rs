@@ -8,10 +8,10 @@ use super::apply::{Job, changed};
 use super::approved::SETUP_FILE;
 use super::journal::Journal;
 use super::source;
-use crate::answers::{KitTarget, Secret, StackName, console_hash};
+use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
 use crate::digest::Digest;
 use crate::layout::PLAN_FILE;
-use crate::machine::{Account, Dev, Machine, Refresh};
+use crate::machine::{Account, Dev, Machine, Refresh, Verdict};
 use crate::render::authelia::{self, Cost, Portal};
 use crate::render::docker::lan;
 use crate::render::secrets::{self, Draw, Kept, Source};
@@ -182,6 +182,29 @@ fn keep(machine: &mut impl Machine, kept: &Kept) -> Result<()> {
     };
     changed(machine, &[kept.file(&value)])?;
     Ok(())
+}
+
+/// Whether the public name can be kept up to date: said now, not when a certificate runs out. The
+/// rest of setup does not need it.
+pub(super) fn domain<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
+    let Some(Domain { dns: DnsProvider::DuckDns, name, token, .. }) = &job.answers.domain else { return Ok(()) };
+    if journal.is_done("domain") {
+        return Ok(());
+    }
+    let token = Secret::new(token.expose().to_string());
+    let text = match machine.ask_duckdns(&name.to_string(), &token)? {
+        Verdict::Belong => return Ok(()),
+        Verdict::Refused => format!(
+            "DuckDNS refuses `domain.token` for {name}: one of the two is mistyped. Compare both with your page at \
+             duckdns.org. The right token goes into {}/{}",
+            secrets::DIR,
+            secrets::DOMAIN
+        ),
+        Verdict::Unknown(why) => format!(
+            "whether `domain.token` is right for {name} could not be checked ({why}). Setting up went on without"
+        ),
+    };
+    journal.warn(machine, "domain", text)
 }
 
 /// The portal's configuration and its people. Once made, the list of people is the portal's own.

@@ -8,7 +8,7 @@ use crate::answers::FILE_NAME;
 use crate::digest::Digest;
 use crate::facts::Disk;
 use crate::machine::fake::{DISK, Fake, Formatted, Loss};
-use crate::machine::{Account, Refresh};
+use crate::machine::{Account, Refresh, Verdict};
 use crate::page::text::WIDTH;
 use crate::render::File;
 use crate::units::{Bytes, SectorSize};
@@ -266,6 +266,23 @@ fn an_address_without_a_router_goes_back_to_dhcp() {
     let mut fake = machine(&format!("{ANSWERS}{static_address}"));
     until_sealed(&mut fake);
     assert!(fake.durable.placed.keys().any(|path| wired(&path)));
+}
+
+#[test]
+fn a_token_that_does_not_fit_is_told_and_setup_goes_on() {
+    let told = |verdict: Verdict| {
+        let mut fake = machine(ANSWERS);
+        fake.duckdns = verdict;
+        until_sealed(&mut fake);
+        String::from_utf8(fake.durable.hearth["hearth-report.txt"].clone()).unwrap().replace("\r\n ", "")
+    };
+    assert!(!told(Verdict::Belong).contains("WARNING"));
+    let refused = told(Verdict::Refused);
+    for words in ["WARNING: DuckDNS refuses `domain.token` for attic.duckdns.org", "/etc/hearth/secrets/domain.token"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    let unknown = told(Verdict::Unknown("its name could not be looked up".to_owned()));
+    assert!(unknown.contains("could not be checked (its name could not be looked up)"), "{unknown}");
 }
 
 /// The same machine, known to run Hearth's image.
