@@ -87,6 +87,13 @@ fn an_answer_file_prepares_the_whole_machine() {
             ensure!(last.code == 3, "the last admin was disabled: {}", last.stderr);
             sh("grep -q 'added eve' /var/log/hearth/audit.jsonl && lsattr /var/log/hearth/audit.jsonl | grep -q '^-*a'").map(drop)
         })?;
+        lab.step("the history of the stacks", || {
+            let kept = sh("git -C /opt/stacks status --porcelain && git -C /opt/stacks ls-files")?;
+            ensure!(kept.lines().eq([".gitignore", "core/authelia/configuration.yml"]), "Git keeps {kept}");
+            let log = vm.ssh(ADMIN, &key, "git -C /opt/stacks log --format='%an <%ae> %s'", lab.patience(60))?.ok()?;
+            ensure!(log.starts_with("Hearth <hearth@attic> Set up by Hearth "), "the history says {log}");
+            Ok(())
+        })?;
         lab.step("no answers left, but a report", || {
             let hearth = sh("mkdir -p /run/h && mount -o ro -L HEARTH /run/h && ls /run/h/*.toml /run/h/hearth.* && cat /run/h/*.txt /run/h/hearth.done.toml; umount /run/h")?;
             for left in ["/run/h/hearth.toml", "/run/h/hearth.setup", "/run/h/hearth.adopt"] {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::{Entry, Table};
-use super::{Account, Dev, Machine, Place, Refresh, Verdict};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
@@ -620,6 +620,11 @@ impl Machine for Fake {
 
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         Ok(self.router)
+    }
+
+    fn make_repository(&mut self, repository: &Repository) -> Result<()> {
+        ensure!(!self.exists(&repository.path()), "there is one already");
+        self.put_file(&File::public(repository.path(), repository.message.clone()))
     }
 
     fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {

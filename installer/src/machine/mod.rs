@@ -8,6 +8,7 @@ pub(crate) mod fake;
 mod host;
 pub(crate) mod real;
 pub(crate) mod recording;
+mod repository;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 pub use duckdns::Verdict;
 pub(crate) use real::on_hearth;
+pub use repository::Repository;
 
 use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
@@ -246,6 +248,9 @@ pub trait Machine {
 
     /// Whether a neighbour has this address, tried for so long.
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool>;
+
+    /// Makes a folder's repository with its first commit, durably; there is none yet.
+    fn make_repository(&mut self, repository: &Repository) -> Result<()>;
 
     /// Whether DuckDNS takes `token` for `name`. No address of the name is changed.
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict>;

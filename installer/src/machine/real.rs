@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Dev, Machine, Place, Refresh, Verdict, duckdns, host};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict, duckdns, host};
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
@@ -309,6 +309,10 @@ impl Machine for Real {
 
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool> {
         host::reaches(address, patience)
+    }
+
+    fn make_repository(&mut self, repository: &Repository) -> Result<()> {
+        repository.make()
     }
 
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::Table;
-use super::{Account, Dev, Machine, Place, Refresh, Verdict};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict};
 use crate::answers::{FileSystem, Secret};
 use crate::facts::{Content, Facts};
 use crate::render::authelia::Cost;
@@ -304,6 +304,12 @@ impl<M: Machine> Machine for Recording<'_, M> {
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         // Nothing was changed that it could depend on.
         Ok(true)
+    }
+
+    fn make_repository(&mut self, repository: &Repository) -> Result<()> {
+        self.note(format!("make the history of {}: {}", repository.dir, repository.message));
+        self.paths.insert(repository.path());
+        Ok(())
     }
 
     fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {

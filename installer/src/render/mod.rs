@@ -15,6 +15,7 @@ pub mod network;
 pub mod present;
 pub mod report;
 pub mod secrets;
+pub mod stacks;
 
 #[cfg(test)]
 mod golden;

@@ -66,6 +66,7 @@ fn all<M: Machine>() -> Vec<Step<M>> {
         Step { word: "secrets", what: "keeping the secrets", run: steps::secrets },
         Step { word: "domain", what: "the public name", run: steps::domain },
         Step { word: "portal", what: "the portal's configuration and people", run: steps::portal },
+        Step { word: "stacks-repo", what: "the history of the stacks' folder", run: steps::history },
         Step { word: "truth", what: "writing down what this machine is", run: steps::truth },
     ]
 }

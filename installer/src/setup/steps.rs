@@ -11,11 +11,11 @@ use super::source;
 use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
 use crate::digest::Digest;
 use crate::layout::PLAN_FILE;
-use crate::machine::{Account, Dev, Machine, Refresh, Verdict};
+use crate::machine::{Account, Dev, Machine, Refresh, Repository, Verdict};
 use crate::render::authelia::{self, Cost, Portal};
 use crate::render::docker::lan;
 use crate::render::secrets::{self, Draw, Kept, Source};
-use crate::render::{self, File, Owner, base_name, docker, firewall, grub, identity, network, present};
+use crate::render::{self, File, Owner, base_name, docker, firewall, grub, identity, network, present, stacks};
 
 /// What is left of the answer file where it lay.
 const DONE_FILE: &str = "hearth.done.toml";
@@ -285,6 +285,23 @@ pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) ->
         machine.ensure_network(&network)?;
     }
     Ok(())
+}
+
+/// The history of the stacks' folder begins with what setup made.
+pub(super) fn history<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
+    let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?;
+    let named = format!("{}/{}", stacks::DIR, stacks::NAMED);
+    let repository = Repository {
+        dir: stacks::DIR.to_owned(),
+        named: if machine.exists(&named) { vec![stacks::NAMED.to_owned()] } else { Vec::new() },
+        email: format!("hearth@{hostname}"),
+        message: format!("Set up by Hearth {}", job.plan.hearth),
+    };
+    if machine.exists(&repository.path()) {
+        return Ok(());
+    }
+    changed(machine, &[stacks::ignore()])?;
+    machine.make_repository(&repository)
 }
 
 /// The present truth, that later changes start from.

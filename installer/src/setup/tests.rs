@@ -143,6 +143,8 @@ fn an_answer_file_becomes_a_sealed_machine() {
         "/etc/hostname",
         "/etc/hearth/hearth.toml",
         "/opt/stacks/core/authelia/configuration.yml",
+        "/opt/stacks/.gitignore",
+        "/opt/stacks/.git",
         "/boot/hearth/password.cfg",
     ] {
         assert!(end.placed.contains_key(path), "{path}");
