@@ -6,6 +6,7 @@ use anyhow::ensure;
 use hearth::units::Bytes;
 use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, answers, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
+use hearth_qemu_tests::visitor::{self, Brings, Visitor};
 use hearth_qemu_tests::{Bus, Drive, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
@@ -61,6 +62,22 @@ fn an_answer_file_prepares_the_whole_machine() {
         lab.step("the admin", || {
             let who = vm.ssh(ADMIN, &key, "id -nG; cat /etc/hostname", lab.patience(60))?.ok()?;
             ensure!(who.contains("admins") && !who.contains("docker"), "{ADMIN} is in {who}");
+            Ok(())
+        })?;
+        lab.step("what a login tells", || {
+            let ssh = visitor::ssh(lab, &vm, ADMIN, Brings::Key(&key), &["-tt"])?;
+            let mut ada = Visitor::come(lab, "login", ssh)?;
+            ada.type_line("exit")?;
+            let told = ada.screen.wait_for("logout", lab.patience(60))?;
+            for words in [
+                "on attic",
+                "data is mounted",
+                "  RED     there is no recovery kit",
+                "NOT YET core",
+                "hearth-report.txt",
+            ] {
+                ensure!(told.contains(words), "a login does not tell {words:?}:\n{told}");
+            }
             Ok(())
         })?;
         lab.step("the name, the portal, the networks", || {

@@ -5,6 +5,7 @@ mod answers;
 mod console;
 mod door;
 mod font;
+mod login;
 pub mod text;
 mod view;
 
@@ -16,6 +17,7 @@ use anyhow::Result;
 
 pub use answers::AnswerFile;
 pub use console::{Console, Input, Talk};
+pub use login::show_head;
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
 
 use crate::claim::{self, Door};
@@ -190,27 +192,6 @@ impl Watch {
 
 fn disks() -> String {
     fs::read_to_string("/proc/partitions").unwrap_or_default()
-}
-
-/// Where the lines above a login are kept.
-const ISSUE: &str = "/run/issue.d/20-hearth-head.issue";
-
-/// Prints the lines that stand above a login, or keeps them where logins find them.
-pub fn show_head(publish: bool) -> Result<()> {
-    let facts = gather()?;
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let lines = head(&facts, name.trim(), &crate::adopt::situation(&facts));
-    if !publish {
-        return text::print(&lines);
-    }
-    // agetty replaces what follows a backslash.
-    let text = lines.join("\n").replace('\\', "\\\\") + "\n\n";
-    if fs::read_to_string(ISSUE).is_ok_and(|now| now == text) {
-        return Ok(());
-    }
-    crate::durable::write(Path::new(ISSUE), text.as_bytes())?;
-    // Only logins at which nobody has begun to type.
-    Cmd::new("showing the new head", "agetty").arg("--reload").run()
 }
 
 /// Whether a person could sit at the terminal `tty`. Kernels offer `ttyS0` even where

@@ -81,6 +81,11 @@ impl Journal {
         self.records.iter().any(|record| record.step == step && record.event == Event::Done)
     }
 
+    /// Why the last start stopped, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        self.records.last().filter(|record| record.event == Event::Failed)?.note.as_deref()
+    }
+
     /// What was done otherwise than asked, for the report.
     pub fn warnings(&self) -> Vec<String> {
         let mut told: Vec<String> = Vec::new();

@@ -14,6 +14,7 @@ mod journal;
 mod mounts;
 pub mod plan;
 pub mod refusal;
+mod remains;
 pub mod roles;
 pub mod source;
 mod steps;
@@ -36,6 +37,7 @@ use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
 use plan::{Planned, Route, Surveys};
+pub use remains::Remains;
 use source::Found;
 pub(crate) use take::SEALED;
 

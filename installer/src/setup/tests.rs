@@ -13,7 +13,7 @@ use crate::page::text::WIDTH;
 use crate::render::File;
 use crate::units::{Bytes, SectorSize};
 
-const ANSWERS: &str = r#"version = 1
+pub(super) const ANSWERS: &str = r#"version = 1
 recovery-kit = "/mnt/backups/kit.txt"
 stacks = ["core"]
 erase = ["ata-BLANK_1"]
@@ -65,7 +65,7 @@ fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
 }
 
 /// A machine with an answer file on the disk it was started from.
-fn machine(answers: &str) -> Fake {
+pub(super) fn machine(answers: &str) -> Fake {
     let mut fake = Fake::with(Bytes::gib(64), SectorSize(512));
     fake.others = vec![disk("sda", "BLANK-1", None), disk("sdb", "PHOTOS-1", Some("ext4"))];
     for world in [&mut fake.now, &mut fake.durable] {
@@ -77,7 +77,7 @@ fn machine(answers: &str) -> Fake {
 }
 
 /// Goes on as far as one start goes, as GRUB and systemd would have it.
-fn one_start(fake: &mut Fake) -> Result<()> {
+pub(super) fn one_start(fake: &mut Fake) -> Result<()> {
     match fake.mode {
         Mode::Setup => begin(fake),
         Mode::Adopt => {
@@ -89,7 +89,7 @@ fn one_start(fake: &mut Fake) -> Result<()> {
 }
 
 /// Starts again until the machine is sealed.
-fn until_sealed(fake: &mut Fake) {
+pub(super) fn until_sealed(fake: &mut Fake) {
     for _ in 0..6 {
         one_start(fake).unwrap();
         if fake.now.placed.contains_key(take::SEALED) && !fake.now.placed.contains_key(take::ANSWERS) {
