@@ -28,7 +28,7 @@ pub const SET_UP: &str = "Hearth: this machine is set up.";
 /// same machine give the same, whatever happened on the way.
 pub const SETTLED: &str = r"
 find /etc/hearth /opt/stacks /boot/hearth /etc/systemd/system /etc/systemd/network /var/lib/hearth/disks /mnt \
-    -xdev ! -name grubenv -printf '%p %y %m %U %G %l\n' | sort
+    -xdev ! -name grubenv ! -path '*/.git/*' -printf '%p %y %m %U %G %l\n' | sort
 for file in /etc/hearth/hearth.toml /etc/docker/daemon.json /etc/ufw/*.rules /etc/fstab /etc/hostname /etc/locale.gen; do
     test ! -e $file || sha256sum $file
 done
