@@ -148,8 +148,7 @@ fn again(lab: &Lab, vm: &Vm) -> Result<()> {
     let state = || sh(&format!("{SETTLED}{TIMES}"));
     let before = state()?;
     sh("hearth setup --resume")?;
-    let refused = vm.root_sh("hearth setup --unattended", lab.patience(60))?;
-    ensure!(refused.code == 3, "setup on a machine that is set up ended with {}: {}", refused.code, refused.stderr);
+    sh("hearth setup --unattended")?;
     let after = state()?;
     let new: Vec<&str> = after.lines().filter(|line| !before.lines().any(|old| old == *line)).collect();
     ensure!(before == after, "it changed something:\n{}", new.join("\n"));
