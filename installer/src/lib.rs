@@ -26,5 +26,6 @@ pub mod render;
 pub mod run;
 pub mod selector;
 pub mod setup;
+pub mod status;
 pub mod units;
 pub mod users;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup, users};
+use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup, status, users};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -36,6 +36,10 @@ enum Command {
     /// Check answer files (hearth.toml), and help to write them.
     #[command(subcommand)]
     Answers(answers::command::Command),
+    /// Show how this machine is, on one screen.
+    Status(StatusArgs),
+    /// Show everything that was looked at, and what to do about what is not as it should be.
+    Doctor(StatusArgs),
     /// Look after the people of the portal.
     #[command(subcommand)]
     User(users::Command),
@@ -48,6 +52,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct FactsArgs {
+    /// As one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
     /// As one JSON document.
     #[arg(long)]
     json: bool,
@@ -140,6 +151,8 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
         Command::Setup(_) => setup::resume(),
+        Command::Status(args) => status::status(args.json),
+        Command::Doctor(args) => status::doctor(args.json),
         Command::User(command) => users::run(&command),
     }
 }

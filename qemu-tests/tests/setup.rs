@@ -95,6 +95,20 @@ fn an_answer_file_prepares_the_whole_machine() {
             }
             sh("grep -q password_pbkdf2 /boot/hearth/password.cfg").map(drop)
         })?;
+        lab.step("how the machine is", || {
+            let status = sh("hearth status")?;
+            // The answers declined the kit; all else that could be red is not.
+            ensure!(
+                status.contains(" on attic: 1 red") && status.contains("RED     recovery kit"),
+                "the status is\n{status}"
+            );
+            let doctor = vm.root_sh("hearth doctor", lab.patience(60))?;
+            ensure!(doctor.code == 7 && doctor.stdout.contains("-> "), "the doctor says\n{doctor:?}");
+            let told = sh("hearth status --json")?;
+            let told: serde_json::Value = serde_json::from_str(&told)?;
+            ensure!(told["hostname"] == "attic" && told["findings"][0]["state"] == "red", "as JSON it is {told}");
+            Ok(())
+        })?;
         lab.step("one more person at the portal", || {
             sh("echo 'correct horse battery' | hearth user add eve --display-name Eve --email eve@example.org")?;
             let file = sh("stat -c '%u %a' /opt/stacks/core/authelia/users_database.yml && cat /opt/stacks/core/authelia/users_database.yml")?;

@@ -37,7 +37,7 @@ use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
 use plan::{Planned, Route, Surveys};
-pub use remains::Remains;
+pub use remains::{Remains, roles_of};
 use source::Found;
 pub(crate) use take::SEALED;
 

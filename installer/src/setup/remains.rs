@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::approved::Approved;
 use super::journal::Journal;
+use super::roles::{What, place};
 use super::take::{APPROVED, SEALED};
 use crate::machine::Machine;
 use crate::page::text::wrap;
@@ -54,6 +55,16 @@ impl Remains {
         Ok(Some(Self { red: declined.then(|| red.to_owned()), rest }))
     }
 
+    /// What is dangerous, in words.
+    pub fn red_text(&self) -> Option<&str> {
+        self.red.as_deref()
+    }
+
+    /// The rest, in words, each with the word that stands before it.
+    pub fn rest(&self) -> &[(&'static str, String)] {
+        &self.rest
+    }
+
     /// What is dangerous, for everybody who comes to the console.
     pub fn red(&self) -> Vec<String> {
         self.red.iter().flat_map(|text| row("RED", text)).collect()
@@ -63,6 +74,17 @@ impl Remains {
     pub fn lines(&self) -> Vec<String> {
         self.rest.iter().flat_map(|(word, text)| row(word, text)).collect()
     }
+}
+
+/// The places that setup gave a disk of their own, each with what that disk is called.
+pub fn roles_of(machine: &impl Machine) -> Result<Vec<(String, String)>> {
+    let Some(bytes) = machine.read_file(APPROVED)? else { return Ok(Vec::new()) };
+    let roles = Approved::from_bytes(&bytes)?.plan.roles;
+    let places = roles.iter().filter_map(|role| match &role.what {
+        What::Directory => None,
+        What::Adopt { disk, .. } | What::Erase { disk, .. } => Some((role, disk.told())),
+    });
+    Ok(places.flat_map(|(role, disk)| role.roles.iter().map(move |role| (place(*role), disk.clone()))).collect())
 }
 
 fn row(word: &str, text: &str) -> Vec<String> {

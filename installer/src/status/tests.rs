@@ -1,0 +1,139 @@
+use super::seen::{Container, Health, Role, Space, read_counters, read_health, read_ranges};
+use super::*;
+use crate::page::{DataState, Situation};
+use crate::units::Bytes;
+
+/// A machine that is as it should be.
+fn well() -> Seen {
+    let container = |name: &str, state: &str, status: &str| Container {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        status: status.to_owned(),
+    };
+    let space =
+        |place: &str, free| Ok(Space { place: place.to_owned(), size: Bytes::gib(100), free: Bytes::gib(free) });
+    Seen {
+        hearth: "0.1.0".to_owned(),
+        hostname: "attic".to_owned(),
+        addresses: vec!["192.168.1.10".to_owned()],
+        situation: Situation::Running(DataState::Mounted),
+        remains: Ok(None),
+        roles: Ok(vec![Role {
+            place: "/mnt/media".to_owned(),
+            disk: "WDC WD40EFRX, serial WD-1".to_owned(),
+            is_mounted: true,
+        }]),
+        spaces: vec![space("/", 60), space("/var/lib/hearth/data", 16), space("/mnt/media", 50)],
+        failed_units: Ok(Vec::new()),
+        containers: Ok(vec![
+            container("core-traefik-1", "running", "Up 2 hours (healthy)"),
+            container("core-once-1", "exited", "Exited (0) 2 hours ago"),
+        ]),
+        kernels: Ok(("6.12.118+deb13-amd64".to_owned(), "6.12.118+deb13-amd64".to_owned())),
+        clock_is_right: Ok(true),
+        names_resolve: true,
+        disks: vec![
+            ("/dev/sda (S1)".to_owned(), Ok(Some(Health { passed: true, pending: 0 }))),
+            ("/dev/sdb".to_owned(), Ok(None)),
+        ],
+        counters: vec![("/var/lib/hearth/data".to_owned(), Ok(0))],
+        ranges: Ok(vec!["172.31.0.0/16".parse().unwrap()]),
+        lan: vec!["192.168.1.0/24".parse().unwrap()],
+    }
+}
+
+fn screen(seen: &Seen) -> String {
+    let lines = view::screen(&Status::of(seen));
+    assert!(lines.iter().all(|line| line.len() < 80 && line.is_ascii()), "{lines:#?}");
+    lines.join("\n")
+}
+
+#[test]
+fn all_is_well() {
+    assert_eq!(
+        screen(&well()),
+        "Hearth 0.1.0 on attic: all is well
+  address 192.168.1.10
+  ok      system, disks, /, /var/lib/hearth/data, /mnt/media, services,
+          containers, kernel, clock, names, disk health, addresses"
+    );
+}
+
+#[test]
+fn what_is_wrong_comes_first_with_its_cause_and_what_to_do() {
+    let mut seen = well();
+    seen.roles.as_mut().unwrap()[0].is_mounted = false;
+    seen.spaces[1] = Ok(Space { place: "/var/lib/hearth/data".to_owned(), size: Bytes::gib(100), free: Bytes::gib(4) });
+    seen.kernels = Ok(("6.12.118+deb13-amd64".to_owned(), "6.12.120+deb13-amd64".to_owned()));
+    seen.containers = Err("starting `docker`".to_owned());
+    let status = Status::of(&seen);
+    assert_eq!((status.number(State::Red), status.number(State::Note)), (2, 2));
+    assert_eq!(
+        screen(&seen),
+        "Hearth 0.1.0 on attic: 2 red, 2 notes
+  address 192.168.1.10
+  RED     /mnt/media: its disk, WDC WD40EFRX, serial WD-1, is not there.
+          Nothing can be written there meanwhile.
+  RED     /var/lib/hearth/data: 96 % full, 4.0 GiB of 100.0 GiB free.
+  NOTE    containers: cannot be told: starting `docker`.
+  NOTE    kernel: 6.12.118+deb13-amd64 runs, and 6.12.120+deb13-amd64 is
+          installed: a restart is due.
+  ok      system, /, /mnt/media, services, clock, names, disk health, addresses
+`sudo hearth doctor` says what to do."
+    );
+    let all = view::all(&status).join("\n");
+    assert!(all.contains("          -> Plug the disk in and restart"), "{all}");
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!((&json["findings"][0]["state"], &json["findings"][0]["subject"]), (&"red".into(), &"/mnt/media".into()));
+}
+
+#[test]
+fn each_thing_that_can_be_wrong_is_red_or_noted() {
+    type Spoil = fn(&mut Seen);
+    let cases: [(&str, State, Spoil); 10] = [
+        ("data is missing, so Docker stays down: no disk", State::Red, |seen| {
+            seen.situation = Situation::Running(DataState::Missing("no disk".to_owned()));
+        }),
+        ("failed: ssh.service", State::Red, |seen| seen.failed_units = Ok(vec!["ssh.service".to_owned()])),
+        ("core-traefik-1 (Up 2 hours (unhealthy))", State::Red, |seen| {
+            seen.containers.as_mut().unwrap()[0].status = "Up 2 hours (unhealthy)".to_owned();
+        }),
+        ("core-once-1 (Exited (3) 1 second ago)", State::Red, |seen| {
+            seen.containers.as_mut().unwrap()[1].status = "Exited (3) 1 second ago".to_owned();
+        }),
+        ("not set by the network", State::Note, |seen| seen.clock_is_right = Ok(false)),
+        ("no name of the internet", State::Note, |seen| seen.names_resolve = false),
+        ("says that it is failing", State::Red, |seen| {
+            seen.disks[0].1 = Ok(Some(Health { passed: false, pending: 0 }));
+        }),
+        ("cannot read 8 sectors", State::Red, |seen| seen.disks[0].1 = Ok(Some(Health { passed: true, pending: 8 }))),
+        ("btrfs counted 1 error on", State::Red, |seen| seen.counters[0].1 = Ok(1)),
+        ("neighbours there cannot be reached", State::Red, |seen| seen.lan.push("172.31.5.0/24".parse().unwrap())),
+    ];
+    for (words, state, spoil) in cases {
+        let mut seen = well();
+        spoil(&mut seen);
+        let findings = Status::of(&seen).findings;
+        assert!(findings[0].told.contains(words) && findings[0].state == state, "{words}: {findings:#?}");
+        assert!(findings[0].remedy.is_some(), "{words}: nobody is told what to do");
+        assert!(findings[1..].iter().all(|finding| finding.state == State::Good), "{words}: {findings:#?}");
+    }
+}
+
+#[test]
+fn what_programs_print_is_read() {
+    let ata = r#"{"smart_status":{"passed":true},"ata_smart_attributes":{"table":[{"id":5,"raw":{"value":9}},{"id":197,"raw":{"value":2}}]}}"#;
+    assert_eq!(read_health(ata), Some(Health { passed: true, pending: 2 }));
+    assert_eq!(
+        read_health(r#"{"smart_status":{"passed":false,"nvme":{"value":4}}}"#),
+        Some(Health { passed: false, pending: 0 })
+    );
+    // A virtual disk, and a bridge that says nothing.
+    assert_eq!(read_health(r#"{"smartctl":{"exit_status":4}}"#), None);
+    assert_eq!(read_health(""), None);
+    let stats = "[/dev/vda5].write_io_errs    0\n[/dev/vda5].read_io_errs     3\n[/dev/vda5].corruption_errs  2\n";
+    assert_eq!(read_counters(stats), 5);
+    let daemon = r#"{"default-address-pools":[{"base":"172.31.0.0/16","size":24},{"base":"fd12::/48","size":64}]}"#;
+    assert_eq!(read_ranges(daemon).unwrap().len(), 2);
+    assert!(read_ranges("{").is_err());
+}
