@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawNic, net};
+use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawAdapter, RawNic, net};
 use crate::run::Cmd;
 
 /// The UEFI variable that says whether Secure Boot is enforced.
@@ -50,6 +50,8 @@ pub fn read_raw() -> Result<Raw> {
         efi: Path::new("/sys/firmware/efi").exists(),
         secure_boot: fs::read(SECURE_BOOT).ok(),
         nics: nics(),
+        adapters: adapters(),
+        firmware_log: firmware_log(),
         image: fs::read_to_string(IMAGE_FILE).ok(),
     })
 }
@@ -72,29 +74,109 @@ fn by_id() -> Vec<(String, String)> {
 
 fn nics() -> BTreeMap<String, RawNic> {
     let mut out = BTreeMap::new();
-    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
-        let path = entry.path();
-        // Bridges, tunnels and the loop have no device behind them.
-        if !path.join("device").exists() {
-            continue;
-        }
-        let driver = fs::read_link(path.join("device/driver")).ok();
+    // Bridges, tunnels and the loop have no device behind them.
+    for path in entries("/sys/class/net").filter(|path| path.join("device").exists()) {
         let raw = RawNic {
-            driver: driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
+            driver: linked(&path.join("device/driver")),
             carrier: fs::read_to_string(path.join("carrier")).ok(),
             wireless: path.join("phy80211").exists() || path.join("wireless").exists(),
             place: place(&path),
         };
-        out.insert(entry.file_name().to_string_lossy().into_owned(), raw);
+        out.extend(file_name(&path).map(|name| (name, raw)));
     }
     out
 }
 
+/// The adapters that are, or may be, for networks.
+fn adapters() -> BTreeMap<String, RawAdapter> {
+    // A card lies anywhere below its adapter: on virtio there is a bus between the two.
+    let cards: Vec<(PathBuf, String)> = entries("/sys/class/net")
+        .filter_map(|card| Some((card.join("device").canonicalize().ok()?, file_name(&card)?)))
+        .collect();
+    let pci = entries("/sys/bus/pci/devices").filter_map(|device| pci_adapter(&device));
+    let usb = entries("/sys/bus/usb/devices").filter_map(|device| usb_adapter(&device));
+    let mut out = BTreeMap::new();
+    for (path, mut raw) in pci.chain(usb) {
+        let Ok(real) = path.canonicalize() else { continue };
+        raw.card = cards.iter().find(|(card, _)| card.starts_with(&real)).map(|(_, name)| name.clone());
+        out.extend(file_name(&path).map(|place| (place, raw)));
+    }
+    out
+}
+
+fn pci_adapter(device: &Path) -> Option<(PathBuf, RawAdapter)> {
+    let network = value(device, "class")?.starts_with("0x02");
+    let number = |name: &str| value(device, name).map(|text| text.trim_start_matches("0x").to_owned());
+    let raw = RawAdapter {
+        id: format!("{}:{}", number("vendor")?, number("device")?),
+        name: udev(&format!("+pci:{}", file_name(device)?), "ID_MODEL_FROM_DATABASE"),
+        driver: linked(&device.join("driver")),
+        card: None,
+        network,
+    };
+    network.then(|| (device.to_owned(), raw))
+}
+
+/// A USB device says what it is for in each of its interfaces; adapters with drivers of their own say nothing.
+fn usb_adapter(device: &Path) -> Option<(PathBuf, RawAdapter)> {
+    // The kinds of modem that carry Ethernet.
+    const ETHERNET: [&str; 3] = ["06", "0d", "0e"];
+    let id = format!("{}:{}", value(device, "idVendor")?, value(device, "idProduct")?);
+    let interfaces: Vec<PathBuf> = entries(device).filter(|path| path.join("bInterfaceClass").exists()).collect();
+    let class = |path: &Path| {
+        let part = |name: &str| value(path, name).unwrap_or_default();
+        (part("bInterfaceClass"), part("bInterfaceSubClass"))
+    };
+    let network =
+        interfaces.iter().map(|path| class(path)).any(|(class, sub)| class == "02" && ETHERNET.contains(&sub.as_str()));
+    let unknown = interfaces.iter().map(|path| class(path).0).any(|class| class == "ff");
+    let raw = RawAdapter {
+        id,
+        name: value(device, "product"),
+        driver: interfaces.iter().find_map(|path| linked(&path.join("driver"))),
+        card: None,
+        network,
+    };
+    (network || unknown).then(|| (device.to_owned(), raw))
+}
+
+/// What the kernel says of firmware that a driver asked for.
+fn firmware_log() -> String {
+    let log = Cmd::new("reading the kernel's log", "dmesg").args(["--notime"]).answer();
+    let lines: Vec<String> = log
+        .map(|(_, log)| log.lines().filter(|line| line.contains("irmware")).map(str::to_owned).collect())
+        .unwrap_or_default();
+    lines.join("\n")
+}
+
+/// What lies in a folder of sysfs.
+fn entries(dir: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The name of what a link leads to.
+fn linked(link: &Path) -> Option<String> {
+    file_name(&fs::read_link(link).ok()?)
+}
+
+/// What a file of sysfs says.
+fn value(dir: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_owned())
+}
+
+/// What udev knows of the device that its database calls `device`.
+fn udev(device: &str, key: &str) -> Option<String> {
+    let told = fs::read_to_string(format!("/run/udev/data/{device}")).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("E:")?.strip_prefix(key)?.strip_prefix('=').map(str::to_owned))
+}
+
 /// Where udev says that a network card is plugged in.
 fn place(card: &Path) -> Option<String> {
-    let index = fs::read_to_string(card.join("ifindex")).ok()?;
-    let told = fs::read_to_string(format!("/run/udev/data/n{}", index.trim())).ok()?;
-    told.lines().find_map(|line| line.strip_prefix("E:ID_PATH=").map(str::to_owned))
+    udev(&format!("n{}", value(card, "ifindex")?), "ID_PATH")
 }
 
 /// The network cards as they are now: the part of the facts that changes by itself.

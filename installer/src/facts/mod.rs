@@ -5,6 +5,7 @@
 //! [`gather`] runs the commands, and everything after that is a pure function of
 //! their output ([`Raw`]), so any machine can be replayed from text.
 
+mod adapters;
 mod clean;
 mod duplicates;
 mod gather;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use adapters::{Adapter, RawAdapter};
 pub use gather::{disks_now, gather, nics_now, read_raw};
 
 use crate::layout::Part;
@@ -53,6 +55,9 @@ pub struct Facts {
     pub disks: Vec<Disk>,
     /// Every network card, in the order of their names.
     pub nics: Vec<Nic>,
+    /// Network adapters that do not work, or may not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<Adapter>,
     /// Disks that cannot be told apart.
     pub duplicates: Vec<Duplicate>,
     /// What the builder says about the running image; absent on any other system.
@@ -329,6 +334,11 @@ impl Facts {
         found.next().filter(|_| found.next().is_none())
     }
 
+    /// Whether no network card has an address that others can reach.
+    pub fn is_offline(&self) -> bool {
+        self.nics.iter().flat_map(|nic| &nic.addresses).all(|address| address.link_local)
+    }
+
     /// Hearth's version: that of the image, or of this program elsewhere.
     pub fn version(&self) -> &str {
         self.image.as_ref().map_or(env!("CARGO_PKG_VERSION"), |image| &image.version)
@@ -349,6 +359,7 @@ impl Facts {
             memory: system::memory(&raw.meminfo),
             disks,
             nics: net::nics(&raw.ip, &raw.nics)?,
+            adapters: adapters::adapters(&raw.adapters, &raw.firmware_log),
             duplicates,
             image: raw.image.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         })
@@ -388,6 +399,10 @@ pub struct Raw {
     pub secure_boot: Option<Vec<u8>>,
     /// What sysfs says of each network card that is hardware.
     pub nics: BTreeMap<String, RawNic>,
+    /// The adapters that may be for networks, by their place on the bus.
+    pub adapters: BTreeMap<String, RawAdapter>,
+    /// The lines of the kernel's log about firmware.
+    pub firmware_log: String,
     /// [`IMAGE_FILE`].
     pub image: Option<String>,
 }

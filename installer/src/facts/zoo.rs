@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::{Disk, Facts, Raw, duplicates};
 
 fn folder() -> PathBuf {
@@ -33,7 +35,6 @@ pub(crate) fn raw(name: &str) -> Raw {
         let owned = |(a, b): (&str, &str)| (a.trim().to_owned(), b.trim().to_owned());
         text(file).lines().filter_map(|line| line.split_once(" -> ")).map(owned).collect()
     };
-    let nics = text("nics.json");
     Raw {
         lsblk: text("lsblk.json"),
         ip: text("ip.json"),
@@ -45,9 +46,15 @@ pub(crate) fn raw(name: &str) -> Raw {
         dmi: pairs("dmi").into_iter().collect(),
         efi: dir.join("efi").exists(),
         secure_boot: fs::read(dir.join("efi")).ok(),
-        nics: if nics.is_empty() { BTreeMap::new() } else { serde_json::from_str(&nics).unwrap() },
+        nics: map(&text("nics.json")),
+        adapters: map(&text("adapters.json")),
+        firmware_log: text("firmware-log"),
         image: fs::read_to_string(dir.join("image.json")).ok(),
     }
+}
+
+fn map<T: DeserializeOwned>(json: &str) -> BTreeMap<String, T> {
+    if json.is_empty() { BTreeMap::new() } else { serde_json::from_str(json).unwrap() }
 }
 
 /// The facts of the machine `name`.

@@ -4,7 +4,7 @@ use super::answers::AnswerFile;
 use super::text::{WIDTH, count, cut, wrap};
 use super::{Place, door};
 use crate::claim::Door;
-use crate::facts::{Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
+use crate::facts::{Adapter, Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
 use crate::manifest::Bundle;
 
 /// How many lines the page may have, with its prompt, before it sheds what the details show too.
@@ -89,6 +89,9 @@ fn compose(
     }
     out.push(format!("Network ({})", facts.nics.len()));
     out.extend(facts.nics.iter().flat_map(nic_lines));
+    if facts.is_offline() {
+        out.extend(offline_lines(facts, full));
+    }
     out.extend(facts.duplicates.iter().flat_map(|duplicate| duplicate_lines(facts, duplicate)));
     if full {
         out.push(String::new());
@@ -252,6 +255,15 @@ fn nic_lines(nic: &Nic) -> Vec<String> {
     wrap(&first, &format!("{mac}  {state}"))
 }
 
+/// What stands in the way of the network; it is told only where there is none.
+fn offline_lines(facts: &Facts, full: bool) -> Vec<String> {
+    if facts.nics.is_empty() && facts.adapters.is_empty() {
+        return wrap("  ", "No network card was found, nor an adapter that could be one. Setup goes on without.");
+    }
+    let told = facts.adapters.iter().map(Adapter::told);
+    told.flat_map(|told| if full { wrap("  ", &told) } else { vec![cut(&format!("  {told}"), WIDTH)] }).collect()
+}
+
 fn routable(nic: &Nic) -> Vec<String> {
     nic.addresses.iter().filter(|address| !address.link_local).map(|address| address.ip.to_string()).collect()
 }
@@ -303,8 +315,12 @@ pub fn head(facts: &Facts, hostname: &str, situation: &Situation) -> Vec<String>
     for nic in &facts.nics {
         addresses.extend(routable(nic).iter().map(|address| format!("{address} ({})", nic.name)));
     }
-    let addresses = if addresses.is_empty() { "none yet".to_owned() } else { addresses.join(", ") };
-    out.extend(wrap("  address ", &addresses));
+    if addresses.is_empty() {
+        out.push("  address none yet".to_owned());
+        out.extend(facts.adapters.iter().flat_map(|adapter| wrap("          ", &adapter.told())));
+    } else {
+        out.extend(wrap("  address ", &addresses.join(", ")));
+    }
     match situation {
         Situation::Running(DataState::Mounted) => out.push("  state   running, data is mounted".to_owned()),
         Situation::Running(DataState::Missing(why)) => {
@@ -339,6 +355,11 @@ pub fn details(facts: &Facts) -> Vec<String> {
     for nic in &facts.nics {
         out.push(String::new());
         out.extend(nic_details(nic));
+    }
+    for adapter in &facts.adapters {
+        out.push(String::new());
+        out.extend(wrap("Network adapter ", &adapter.told()));
+        out.extend(adapter.firmware.iter().flat_map(|file| wrap("  missing     ", file)));
     }
     for duplicate in &facts.duplicates {
         out.push(String::new());

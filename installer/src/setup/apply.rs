@@ -135,6 +135,11 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
     let mut done = job.plan.sentences();
     done.extend(job.plan.left_out().iter().map(|left| format!("NOT YET: {}.", left.told())));
     done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
+    if facts.is_offline() {
+        done.extend(
+            facts.adapters.iter().map(|adapter| format!("WARNING: no network; the adapter {}.", adapter.told())),
+        );
+    }
     let login = admin.login.to_string();
     let outcome = Outcome::Success(Success {
         hostname: &hostname,

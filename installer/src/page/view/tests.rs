@@ -3,7 +3,7 @@ use crate::claim::Origin;
 use crate::facts::zoo;
 use crate::page::text::WIDTH;
 
-const ZOO: [&str; 4] = ["mini-pc", "nas", "twins", "odd"];
+const ZOO: [&str; 5] = ["mini-pc", "nas", "twins", "odd", "no-network"];
 
 /// Compares with `fixtures/page/<name>.txt`; `HEARTH_BLESS=1` writes it instead, for a person to read.
 fn golden(name: &str, lines: &[String]) {
@@ -29,6 +29,7 @@ fn pages_are_as_people_saw_them_last() {
     );
     golden("odd-details", &details(&zoo::facts("odd")));
     golden("nas-details", &details(&zoo::facts("nas")));
+    golden("no-network-details", &details(&zoo::facts("no-network")));
 }
 
 /// An answer file with more errors than the page has room for, one of them long and hostile.
@@ -131,6 +132,12 @@ fn the_head_above_a_login() {
     );
     let ill = head(&facts, "hearth", &Situation::Running(DataState::Missing("no disk has it".to_owned())));
     assert_eq!(ill[2], "  state   data is MISSING, so Docker stays down: no disk has it");
+    let alone = head(&zoo::facts("no-network"), "hearth", &Situation::Running(DataState::Mounted));
+    assert_eq!(alone[1], "  address none yet");
+    assert!(
+        alone.contains(&"          148f:7601 at 1-3 lacks firmware mt7601u.bin (MT7601U)".to_owned()),
+        "{alone:#?}"
+    );
 }
 
 #[test]
