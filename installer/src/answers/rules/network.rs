@@ -49,9 +49,7 @@ fn duckdns(domain: &Node<'_>, report: &mut Report<'_>) {
     else {
         return;
     };
-    let Some(text) = name.quiet::<DomainName>().map(|name| name.to_string()) else { return };
-    let own = text.strip_suffix(".duckdns.org").is_some_and(|own| !own.contains('.'));
-    if !own {
+    if name.quiet::<DomainName>().is_some_and(|name| !name.is_of_duckdns()) {
         let text = "`name` in [domain] must be the name you have at DuckDNS, like example.duckdns.org";
         report.at(name.span.start, text);
     }

@@ -138,6 +138,21 @@ impl Answer for Port {
 #[serde(transparent)]
 pub struct IpAddress(pub std::net::IpAddr);
 
+impl std::fmt::Display for IpAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for IpAddress {
+    type Err = String;
+
+    /// Judges a text; the error says in words what is wrong with it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        network::ip_address(text).map(Self)
+    }
+}
+
 impl Answer for IpAddress {
     fn shape() -> Shape {
         Shape::Text(network::IP_RULES)

