@@ -133,6 +133,7 @@ fn approve_and_start(talk: &mut impl Talk, machine: &mut impl Machine) -> Result
                 return Ok(());
             }
             Input::Line(typed) if typed.is_empty() => return talk.say("Nothing was changed."),
+            Input::Interrupted => return talk.say("Nothing was changed."),
             Input::Line(_) => {
                 talk.say_all(&wrap("", &format!("These are not the last characters of the {}.", token.of)))?;
             }

@@ -5,12 +5,15 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroize as _;
 
 /// What came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,9 @@ pub enum Input {
     Line(String),
     /// Nothing, for as long as was waited.
     Nothing,
-    /// The other end is gone.
+    /// Ctrl-C: what was typed before it on its line is forgotten.
+    Interrupted,
+    /// The other end is gone, or somebody ends this program.
     Closed,
 }
 
@@ -34,6 +39,9 @@ pub trait Talk {
     /// Waits for a line, for ever or for `patience`.
     fn hear(&mut self, patience: Option<Duration>) -> Result<Input>;
 
+    /// From now on what is typed shows, or does not.
+    fn show_typing(&mut self, shown: bool) -> Result<()>;
+
     /// Says every line.
     fn say_all(&mut self, lines: &[String]) -> Result<()> {
         lines.iter().try_for_each(|line| self.say(line))
@@ -46,16 +54,30 @@ pub struct Console {
     input: File,
     output: File,
     partial: Vec<u8>,
-    lines: VecDeque<String>,
+    came: VecDeque<Input>,
+    /// How the terminal was, if it is one.
     before: Option<Termios>,
+    /// Tells that somebody ends this program: it leaves the terminal as it was, and then goes.
+    ended: Option<SignalFd>,
 }
 
+/// What ends a program.
+const ENDS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
+
+/// What a terminal sends for Ctrl-C where it makes no signal of it.
+const CTRL_C: u8 = 3;
+
 impl Console {
-    /// Takes standard input and output. On a terminal Ctrl-C, Ctrl-\ and Ctrl-Z become
-    /// ordinary characters, and Ctrl-S no longer freezes it; dropping undoes that.
+    /// Takes standard input and output. On a terminal Ctrl-C ends a line, Ctrl-\ and Ctrl-Z become
+    /// ordinary characters, and Ctrl-S no longer freezes it; dropping undoes that, and so does
+    /// a signal that ends this program while somebody is listened to.
     pub fn open() -> Result<Self> {
         let input = std::io::stdin().as_fd().try_clone_to_owned().context("taking standard input")?;
         let output = std::io::stdout().as_fd().try_clone_to_owned().context("taking standard output")?;
+        Self::on(input, output)
+    }
+
+    fn on(input: OwnedFd, output: OwnedFd) -> Result<Self> {
         let before = tcgetattr(&input).ok();
         if let Some(before) = &before {
             let mut calm = before.clone();
@@ -63,22 +85,37 @@ impl Console {
             calm.local_flags.insert(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHOE);
             calm.input_flags.remove(InputFlags::IXON);
             calm.input_flags.insert(InputFlags::ICRNL);
+            calm.control_chars[SpecialCharacterIndices::VEOL as usize] = CTRL_C;
             tcsetattr(&input, SetArg::TCSANOW, &calm).context("setting the terminal to lines")?;
         }
+        let ended = before.is_some().then(signals).transpose()?;
         let (input, output) = (File::from(input), File::from(output));
-        Ok(Self { input, output, partial: Vec::new(), lines: VecDeque::new(), before })
+        Ok(Self { input, output, partial: Vec::new(), came: VecDeque::new(), before, ended })
     }
 
     fn take(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' || byte == b'\r' {
-                self.lines.push_back(clean(&self.partial));
-                self.partial.clear();
+                self.came.push_back(Input::Line(clean(&self.partial)));
+                self.partial.zeroize();
+            } else if byte == CTRL_C {
+                self.came.push_back(Input::Interrupted);
+                self.partial.zeroize();
             } else {
                 self.partial.push(byte);
             }
         }
     }
+}
+
+/// From now on these signals wait to be read. Programs that are started do not inherit that.
+fn signals() -> Result<SignalFd> {
+    let mut ends = SigSet::empty();
+    for signal in ENDS {
+        ends.add(signal);
+    }
+    ends.thread_block().context("holding signals back")?;
+    SignalFd::new(&ends).context("waiting for signals")
 }
 
 impl Drop for Console {
@@ -101,18 +138,26 @@ impl Talk for Console {
 
     fn hear(&mut self, patience: Option<Duration>) -> Result<Input> {
         loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Ok(Input::Line(line));
+            if let Some(input) = self.came.pop_front() {
+                return Ok(input);
             }
             let timeout = patience.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).context("waiting")?;
-            let mut fds = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+            let mut fds = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.ended.iter().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, timeout) {
                 Ok(0) => return Ok(Input::Nothing),
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) => {}
+                Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => return Err(error).context("waiting for the console"),
             }
+            let has = |fd: Option<&PollFd<'_>>, flag| {
+                fd.and_then(PollFd::revents).is_some_and(|events| events.contains(flag))
+            };
+            if has(fds.get(1), PollFlags::POLLIN) {
+                return Ok(Input::Closed);
+            }
             // A terminal whose other end is gone ends like a file, again and again.
-            let hung_up = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+            let hung_up = has(fds.first(), PollFlags::POLLHUP);
             let mut buffer = [0; 1024];
             match self.input.read(&mut buffer) {
                 // Ctrl-D at the start of a line ends a file, but a console goes on.
@@ -123,7 +168,17 @@ impl Talk for Console {
                 // EIO: the line was hung up.
                 Err(_) => return Ok(Input::Closed),
             }
+            buffer.zeroize();
         }
+    }
+
+    fn show_typing(&mut self, shown: bool) -> Result<()> {
+        let Some(before) = &self.before else { return Ok(()) };
+        let mut now = tcgetattr(&self.input).context("asking the terminal")?;
+        now.local_flags.set(LocalFlags::ECHO, shown);
+        // The end of a line shows in any case.
+        now.local_flags.set(LocalFlags::ECHONL, !shown || before.local_flags.contains(LocalFlags::ECHONL));
+        tcsetattr(&self.input, SetArg::TCSANOW, &now).context("hiding what is typed")
     }
 }
 
@@ -132,8 +187,8 @@ fn clean(bytes: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
 }
 
-/// Says `lines` a screenful at a time.
-pub fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<()> {
+/// Says `lines` a screenful at a time; gives what somebody typed who did not want to see the rest.
+pub(crate) fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<Option<String>> {
     /// One line less than a terminal has, for the question.
     const SCREEN: usize = 22;
     for (i, screen) in lines.chunks(SCREEN).enumerate() {
@@ -141,12 +196,13 @@ pub fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<()> {
             talk.ask("-- Enter shows more, 0 and Enter goes back: ")?;
             match talk.hear(None)? {
                 Input::Line(line) if line.is_empty() => {}
-                _ => return Ok(()),
+                Input::Line(line) => return Ok(Some(line).filter(|line| line != "0")),
+                _ => return Ok(None),
             }
         }
         talk.say_all(screen)?;
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -182,6 +238,10 @@ pub(crate) mod script {
         fn hear(&mut self, _: Option<Duration>) -> Result<Input> {
             Ok(self.answers.pop_front().map_or(Input::Closed, Input::Line))
         }
+
+        fn show_typing(&mut self, _: bool) -> Result<()> {
+            Ok(())
+        }
     }
 }
 
@@ -194,6 +254,45 @@ mod tests {
     fn control_characters_are_no_answer() {
         assert_eq!(clean(b" \x03 2\x1b[A\x7f "), "2[A");
         assert_eq!(clean(b"\xff1"), "\u{fffd}1");
+    }
+
+    /// A terminal: the side of a person, and the console at the other.
+    fn terminal() -> (File, OwnedFd, Console) {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let console = Console::on(pty.slave.try_clone().unwrap(), pty.slave.try_clone().unwrap()).unwrap();
+        (File::from(pty.master), pty.slave, console)
+    }
+
+    #[test]
+    fn ctrl_c_ends_a_line_and_hidden_lines_do_not_show() {
+        let (mut person, _terminal, mut console) = terminal();
+        let patience = Some(Duration::from_secs(5));
+        person.write_all(b"for\x03open\r").unwrap();
+        assert_eq!(console.hear(patience).unwrap(), Input::Interrupted);
+        assert_eq!(console.hear(patience).unwrap(), Input::Line("open".to_owned()));
+        console.show_typing(false).unwrap();
+        person.write_all(b"sesame\r").unwrap();
+        assert_eq!(console.hear(patience).unwrap(), Input::Line("sesame".to_owned()));
+        console.show_typing(true).unwrap();
+        console.say("end").unwrap();
+        let mut screen = [0; 256];
+        let count = person.read(&mut screen).unwrap();
+        let screen = String::from_utf8_lossy(&screen[..count]);
+        assert!(screen.contains("open") && screen.contains("end") && !screen.contains("sesame"), "{screen:?}");
+    }
+
+    #[test]
+    fn a_signal_is_an_end_that_leaves_the_terminal_as_it_was() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let before = tcgetattr(&pty.slave).unwrap();
+        let clone = || pty.slave.try_clone().unwrap();
+        let mut console = Console::on(clone(), clone()).unwrap();
+        console.show_typing(false).unwrap();
+        assert_ne!(tcgetattr(&pty.slave).unwrap(), before);
+        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
+        assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Closed);
+        drop(console);
+        assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
     }
 
     #[test]
