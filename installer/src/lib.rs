@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod answers;
 pub mod approval;
+pub mod ask;
 pub mod audit;
 pub mod beneath;
 pub mod bootchain;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, bootchain, claim, facts, page, run, setup, status, users};
+use hearth::{adopt, answers, ask, bootchain, claim, facts, page, run, setup, status, users};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -31,7 +31,7 @@ enum Command {
     Head(HeadArgs),
     /// Run from this disk: grow the system, make data, start normally from then on.
     AdoptDisk(AdoptArgs),
-    /// Set the machine up as an answer file asks.
+    /// Set the machine up: by questions on this terminal, or as an answer file asks.
     Setup(SetupArgs),
     /// Check answer files (hearth.toml), and help to write them.
     #[command(subcommand)]
@@ -111,7 +111,7 @@ struct AdoptArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("how").required(true)))]
+#[command(group(ArgGroup::new("how")))]
 struct SetupArgs {
     /// In setup mode: look for an answer file (hearth.toml), and follow it.
     #[arg(long, group = "how")]
@@ -150,7 +150,8 @@ fn carry_out(command: Command) -> Result<()> {
         Command::AdoptDisk(args) => adopt_disk(&args),
         Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
-        Command::Setup(_) => setup::resume(),
+        Command::Setup(args) if args.resume => setup::resume(),
+        Command::Setup(_) => ask::run(&mut Console::open()?, &mut ask::Replies::default()),
         Command::Status(args) => status::status(args.json),
         Command::Doctor(args) => status::doctor(args.json),
         Command::User(command) => users::run(&command),

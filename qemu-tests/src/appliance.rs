@@ -37,7 +37,7 @@ pub fn wait_for_page(lab: &Lab, vm: &Vm) -> Result<()> {
     let title = format!("Hearth {} - setup. Nothing on any disk has been changed.", env!("CARGO_PKG_VERSION"));
     lab.step("the first page", || {
         vm.wait_for_text(&title, lab.patience(60))?;
-        vm.wait_for_text("1) Run from this disk", lab.patience(10))?;
+        vm.wait_for_text("1) Set up this machine", lab.patience(10))?;
         vm.wait_for_text("press Enter", lab.patience(10)).map(drop)
     })
 }

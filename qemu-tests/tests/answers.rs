@@ -36,7 +36,7 @@ fn the_page_tells_of_an_answer_file_that_came_late() {
         lab.step("a wrong file", || {
             vm.wait_for_text("HEARTH.TOML.txt has 5 errors, so setup does not follow it.", lab.patience(20))?;
             vm.wait_for_text("press Enter", lab.patience(10))?;
-            vm.type_line("2")?;
+            vm.type_line("3")?;
             vm.wait_for_text("line 3, column 8: `disk` must be", lab.patience(20))?;
             vm.wait_for_text("no answer file may hold a password", lab.patience(20)).map(drop)
         })?;

@@ -46,7 +46,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
         lab.step("the fingerprint on the page is the one that ssh saw", || same_key(lab, &page))?;
         lab.step("the page works there", || {
             visitor.screen.wait_for("press Enter", lab.patience(20))?;
-            visitor.type_line("2")?;
+            visitor.type_line("3")?;
             visitor.screen.wait_for("image id", lab.patience(30))?;
             vm.wait_for_text(&format!("in use from {GATEWAY}"), lab.patience(60)).map(drop)
         })?;
@@ -86,7 +86,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
             vm.screenshot("closed")?;
             vm.type_line("")?;
             vm.wait_for_text(TITLE, lab.patience(30))?;
-            self::code(&vm.wait_for_text("1) Run from this disk", lab.patience(10))?)
+            self::code(&vm.wait_for_text("1) Set up this machine", lab.patience(10))?)
         })?;
         ensure!(fresh != code, "the code is the same as before");
         lab.step("the former code, then the new one", || {
@@ -107,7 +107,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
 fn page(lab: &Lab, vm: &Vm) -> Result<String> {
     lab.step("the page with a code", || {
         vm.wait_for_text(TITLE, lab.patience(60))?;
-        let page = vm.wait_for_text("1) Run from this disk", lab.patience(10))?;
+        let page = vm.wait_for_text("1) Set up this machine", lab.patience(10))?;
         vm.wait_for_text("press Enter", lab.patience(10))?;
         Ok(page)
     })

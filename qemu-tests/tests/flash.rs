@@ -175,7 +175,7 @@ fn cuts_at_any_instant_leave_a_disk_that_is_resumed_to_the_same_bytes() {
             ensure!(duplicates.is_empty(), "the facts say {duplicates:?}");
             vm.serial().skip();
             vm.root_sh("systemctl restart hearth-page@ttyS0", lab.patience(20))?.ok()?;
-            let page = vm.wait_for_text("1) Run from this disk", lab.patience(60))?;
+            let page = vm.wait_for_text("1) Set up this machine", lab.patience(60))?;
             ensure!(page.contains("CUT") && !page.contains("WARNING"), "the page says: {page}");
             Ok(())
         })

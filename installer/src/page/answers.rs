@@ -138,7 +138,7 @@ fn look(disk: &str) -> Result<Option<Checked>> {
 }
 
 /// Whether setup is at it at this moment: its unit ends once it has looked.
-fn is_followed() -> bool {
+pub(crate) fn is_followed() -> bool {
     let state = Cmd::new("asking whether setup runs", "systemctl").args(["is-active", UNIT]).answer();
     state.is_ok_and(|(_, word)| word.trim() == "activating")
 }

@@ -16,10 +16,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub use answers::AnswerFile;
+pub(crate) use answers::is_followed as setup_follows_a_file;
+pub(crate) use console::pager;
 pub use console::{Console, Input, Talk};
 pub use login::show_head;
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
 
+use crate::ask::{self, Replies};
 use crate::claim::{self, Door};
 use crate::facts::{Facts, Nic, gather, nics_now};
 use crate::run::Cmd;
@@ -42,6 +45,8 @@ pub enum Place {
 /// machine stops.
 pub fn run(console: &mut Console, place: Place) -> Result<()> {
     font::enlarge();
+    // What was answered stays while this console's page does.
+    let mut replies = Replies::default();
     loop {
         let facts = match gather() {
             Ok(facts) => facts,
@@ -64,7 +69,22 @@ pub fn run(console: &mut Console, place: Place) -> Result<()> {
             Answer::Enter if reopens => claim::reopen()?,
             Answer::Enter | Answer::LookAgain => {}
             Answer::Gone => return Ok(()),
-            Answer::Chosen(choice) => act(console, choice, &facts, &answers, shown.door.as_ref())?,
+            Answer::Chosen(Choice::SetUp) => {
+                if let Err(error) = ask::run(console, &mut replies) {
+                    say_error(console, &error)?;
+                    wait_for_enter(console)?;
+                }
+            }
+            Answer::Chosen(Choice::RunHere) => {
+                // A refusal or a failure is said here, and then the page comes back.
+                if let Err(error) = crate::adopt::ask(console) {
+                    say_error(console, &error)?;
+                }
+                wait_for_enter(console)?;
+            }
+            Answer::Chosen(Choice::Details) => show_details(console, &facts, &answers, shown.door.as_ref())?,
+            Answer::Chosen(Choice::Restart) => power(console, "Restarting.", "reboot")?,
+            Answer::Chosen(Choice::PowerOff) => power(console, "Switching off.", "poweroff")?,
         }
     }
 }
@@ -96,6 +116,7 @@ fn answer(console: &mut Console, facts: &Facts, situation: &Situation, shown: &S
                 console.say("")?;
                 return Ok(Answer::LookAgain);
             }
+            Input::Interrupted => return Ok(Answer::LookAgain),
             Input::Nothing => {}
             Input::Line(line) if line.is_empty() => return Ok(Answer::Enter),
             Input::Line(line) => {
@@ -114,31 +135,18 @@ fn choice(line: &str, situation: &Situation) -> Option<Choice> {
     Choice::offered(situation).get(number.checked_sub(1)?).copied()
 }
 
-fn act(console: &mut Console, choice: Choice, facts: &Facts, answers: &AnswerFile, door: Option<&Door>) -> Result<()> {
-    match choice {
-        Choice::RunHere => {
-            // A refusal or a failure is said here, and then the page comes back.
-            if let Err(error) = crate::adopt::ask(console) {
-                say_error(console, &error)?;
-            }
-            wait_for_enter(console)
-        }
-        Choice::Details => {
-            let mut lines = answers.details();
-            lines.extend(door.map(door::details).unwrap_or_default());
-            if !lines.is_empty() {
-                lines.push(String::new());
-            }
-            lines.extend(details(facts));
-            console::pager(console, &lines)?;
-            wait_for_enter(console)
-        }
-        Choice::Restart => power(console, "Restarting.", "reboot"),
-        Choice::PowerOff => power(console, "Switching off.", "poweroff"),
+fn show_details(console: &mut Console, facts: &Facts, answers: &AnswerFile, door: Option<&Door>) -> Result<()> {
+    let mut lines = answers.details();
+    lines.extend(door.map(door::details).unwrap_or_default());
+    if !lines.is_empty() {
+        lines.push(String::new());
     }
+    lines.extend(details(facts));
+    pager(console, &lines)?;
+    wait_for_enter(console)
 }
 
-fn say_error(talk: &mut impl Talk, error: &anyhow::Error) -> Result<()> {
+pub(crate) fn say_error(talk: &mut impl Talk, error: &anyhow::Error) -> Result<()> {
     for (i, cause) in error.chain().enumerate() {
         let first = if i == 0 { "" } else { "  because: " };
         for line in cause.to_string().lines() {
@@ -226,10 +234,10 @@ mod tests {
     #[test]
     fn only_numbers_on_the_menu_choose() {
         let setup = Situation::Setup;
-        assert_eq!(choice("1", &setup), Some(Choice::RunHere));
-        assert_eq!(choice("2)", &setup), Some(Choice::Details));
-        assert_eq!(choice("4", &setup), Some(Choice::PowerOff));
-        for wrong in ["0", "5", "-1", "one", "1 2", "99999999999999999999"] {
+        assert_eq!(choice("1", &setup), Some(Choice::SetUp));
+        assert_eq!(choice("2)", &setup), Some(Choice::RunHere));
+        assert_eq!(choice("5", &setup), Some(Choice::PowerOff));
+        for wrong in ["0", "6", "-1", "one", "1 2", "99999999999999999999"] {
             assert_eq!(choice(wrong, &setup), None, "{wrong}");
         }
         assert_eq!(choice("1", &Situation::Stopped(String::new())), Some(Choice::Details));

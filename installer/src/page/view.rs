@@ -33,6 +33,8 @@ pub enum DataState {
 /// A line of the menu: the number to type is its place, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
+    /// Ask the questions, and set the machine up as they are answered.
+    SetUp,
     /// Go on to the plan for running from this disk.
     RunHere,
     /// Show everything that is known about the machine.
@@ -47,7 +49,7 @@ impl Choice {
     /// What can be chosen in `situation`: only what truly works there.
     pub fn offered(situation: &Situation) -> &'static [Self] {
         match situation {
-            Situation::Setup => &[Self::RunHere, Self::Details, Self::Restart, Self::PowerOff],
+            Situation::Setup => &[Self::SetUp, Self::RunHere, Self::Details, Self::Restart, Self::PowerOff],
             Situation::Stopped(_) | Situation::Running(_) => &[Self::Details, Self::Restart, Self::PowerOff],
         }
     }
@@ -55,6 +57,7 @@ impl Choice {
     /// Its words in the menu.
     pub fn words(self, situation: &Situation) -> &'static str {
         match (self, situation) {
+            (Self::SetUp, _) => "Set up this machine",
             (Self::RunHere, _) => "Run from this disk",
             (Self::Details, _) => "Show details",
             (Self::Restart, Situation::Stopped(_)) => "Restart and try again",
@@ -94,7 +97,7 @@ fn compose(
     }
     out.extend(facts.duplicates.iter().flat_map(|duplicate| duplicate_lines(facts, duplicate)));
     if full {
-        out.push(String::new());
+        out.extend([String::new(), "How to continue".to_owned()]);
     }
     out.extend(menu(situation));
     out
@@ -288,11 +291,8 @@ fn duplicate_lines(facts: &Facts, duplicate: &Duplicate) -> Vec<String> {
 }
 
 fn menu(situation: &Situation) -> Vec<String> {
-    let mut out = vec!["How to continue".to_owned()];
-    for (i, choice) in Choice::offered(situation).iter().enumerate() {
-        out.push(format!("  {}) {}", i + 1, choice.words(situation)));
-    }
-    out
+    let choices = Choice::offered(situation).iter().enumerate();
+    choices.map(|(i, choice)| format!("  {}) {}", i + 1, choice.words(situation))).collect()
 }
 
 /// What the page ends with; the answer is typed behind it.

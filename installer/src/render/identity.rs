@@ -4,7 +4,7 @@
 //! `/etc/timezone` is no more, and the old place of the other leads there.
 
 use super::{File, Link};
-use crate::answers::{Hostname, System};
+use crate::answers::{Hostname, KeyboardLayout, System};
 
 /// The files, and what makes them count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub struct Rendered {
     /// The commands to run afterwards, in this order.
     pub commands: Vec<&'static [&'static str]>,
 }
+
+/// Loads the keyboard's layout on the screens, and makes it theirs at each start.
+pub const TAKE_KEYBOARD: [&str; 4] = ["setupcon", "--keyboard-only", "--save", "--force"];
 
 /// Layouts without the letters a to z, as Debian's keyboard-configuration lists them. Nobody could
 /// type a login name on them, so they come second, behind the American one.
@@ -31,10 +34,10 @@ pub fn render(system: &System, hostname: &Hostname) -> Rendered {
         File::public("/etc/hostname", format!("{hostname}\n")),
         File::public("/etc/hosts", hosts(hostname)),
         File::public("/etc/locale.conf", format!("LANG={}\n", system.locale)),
-        File::public("/etc/default/keyboard", keyboard(&system.keyboard.to_string())),
+        keyboard_file(&system.keyboard),
     ];
     // The console's keymap is made once; what starts afterwards loads it.
-    let mut commands: Vec<&'static [&'static str]> = vec![&["setupcon", "--keyboard-only", "--save", "--force"]];
+    let mut commands: Vec<&'static [&'static str]> = vec![&TAKE_KEYBOARD];
     let locale = system.locale.to_string();
     // That one is part of the C library.
     if locale != "C.UTF-8" {
@@ -60,6 +63,11 @@ fn hosts(hostname: &Hostname) -> String {
         "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\t\tlocalhost ip6-localhost ip6-loopback\n\
          ff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n"
     )
+}
+
+/// The file that says which layout the keyboard has.
+pub fn keyboard_file(layout: &KeyboardLayout) -> File {
+    File::public("/etc/default/keyboard", keyboard(&layout.to_string()))
 }
 
 fn keyboard(layout: &str) -> String {

@@ -82,7 +82,7 @@ fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<()
 }
 
 /// The plan for these answers, or everything that stands against it.
-fn planned(machine: &impl Machine, facts: &Facts, answers: &Answers) -> Result<Planned> {
+pub(crate) fn planned(machine: &impl Machine, facts: &Facts, answers: &Answers) -> Result<Planned> {
     let surveys = surveys(machine, facts)?;
     let planned = plan::plan(facts, answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals)));
     let planned = planned.kind(Exit::Refused)?;
@@ -106,25 +106,44 @@ fn surveys(machine: &impl Machine, facts: &Facts) -> Result<Surveys> {
     Ok(Surveys { boot, installed })
 }
 
-/// Leaves everything on this disk's HEARTH, what GRUB looks at last, and starts again.
+/// Tells the plan that an answer file approves, and hands over.
 fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Planned) -> Result<()> {
-    let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
-    let hearth = Dev::hearth(&disk.name);
-    let adopt = planned.adopt.context("a plan for this disk without the way to adopt it")?;
     for line in planned.plan.lines(facts) {
         machine.say(&line);
     }
     for line in wrap("Hearth: ", &format!("the plan is approved by {}. Restarting to carry it out.", found.place())) {
         machine.say(&line);
     }
-    let approved = Approved::new(planned.plan, &found.bytes, By::AnswerFile);
-    if found.on.as_ref() != Some(&hearth) {
-        machine.put_hearth_file(&hearth, FILE_NAME, &found.bytes).context("writing the answers to HEARTH")?;
+    hand_over(machine, facts, &found.bytes, planned, By::AnswerFile)
+}
+
+/// Hands over what somebody approved at the end of the questions; `text` is their answer file.
+pub(crate) fn approve(machine: &mut impl Machine, facts: &Facts, text: &str, planned: Planned) -> Result<()> {
+    if let Some(disk) = facts.boot_disk() {
+        let hearth = Dev::hearth(&disk.name);
+        let other = machine.answer_file(&hearth)?.map(|(name, _)| name);
+        // Of two answer files nobody could say which one counts.
+        if let Some(name) = other.filter(|name| !name.eq_ignore_ascii_case(FILE_NAME)) {
+            machine.scrub_hearth_file(&hearth, &name)?;
+        }
+    }
+    hand_over(machine, facts, text.as_bytes(), planned, By::Console)
+}
+
+/// Leaves everything on this disk's HEARTH, what GRUB looks at last, and starts again.
+fn hand_over(machine: &mut impl Machine, facts: &Facts, answers: &[u8], planned: Planned, by: By) -> Result<()> {
+    let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
+    let hearth = Dev::hearth(&disk.name);
+    let adopt = planned.adopt.context("a plan for this disk without the way to adopt it")?;
+    let approved = Approved::new(planned.plan, answers, by);
+    let lies_there = machine.answer_file(&hearth)?.is_some_and(|(_, bytes)| *bytes == answers);
+    if !lies_there {
+        machine.put_hearth_file(&hearth, FILE_NAME, answers).context("writing the answers to HEARTH")?;
     }
     machine
         .put_hearth_file(&hearth, SETUP_FILE, &approved.to_bytes()?)
         .context("writing the approved plan to HEARTH")?;
-    adopt::hand_over(machine, disk, adopt, By::AnswerFile)
+    adopt::hand_over(machine, disk, adopt, by)
 }
 
 fn keep_failure(machine: &mut impl Machine, error: &anyhow::Error) {
@@ -169,4 +188,4 @@ fn now() -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

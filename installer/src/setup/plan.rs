@@ -336,4 +336,4 @@ mod golden;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,7 +19,7 @@ use crate::page::contents;
 use crate::units::{Bytes, Sector};
 
 /// The smallest disk that is worth a role.
-const LEAST: Bytes = Bytes::gib(1);
+pub(crate) const LEAST: Bytes = Bytes::gib(1);
 
 /// A disk and what it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ fn adopt(key: &str, disk: &Disk, all: &[Disk], roles: &[Role], against: &mut Vec
 }
 
 /// The file system of `disk`, or why it is not taken.
-fn adopted(disk: &Disk, all: &[Disk], roles: &[Role]) -> Result<What, String> {
+pub(crate) fn adopted(disk: &Disk, all: &[Disk], roles: &[Role]) -> Result<What, String> {
     if disk.boot_medium {
         return Err("Hearth was started from it".to_owned());
     }

@@ -47,7 +47,7 @@ prepare = "adopt"
 /// A word of the answers that must be nowhere in the end but on `data`.
 const TOKEN: &str = "00000000beef";
 
-fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
+pub(crate) fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
     let facts = crate::facts::zoo::facts("nas");
     let mut disk = facts.disks.into_iter().find(|disk| disk.name == "sdd").unwrap();
     name.clone_into(&mut disk.name);
@@ -65,7 +65,7 @@ fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
 }
 
 /// A machine with an answer file on the disk it was started from.
-pub(super) fn machine(answers: &str) -> Fake {
+pub(crate) fn machine(answers: &str) -> Fake {
     let mut fake = Fake::with(Bytes::gib(64), SectorSize(512));
     fake.others = vec![disk("sda", "BLANK-1", None), disk("sdb", "PHOTOS-1", Some("ext4"))];
     for world in [&mut fake.now, &mut fake.durable] {
@@ -77,7 +77,7 @@ pub(super) fn machine(answers: &str) -> Fake {
 }
 
 /// Goes on as far as one start goes, as GRUB and systemd would have it.
-pub(super) fn one_start(fake: &mut Fake) -> Result<()> {
+pub(crate) fn one_start(fake: &mut Fake) -> Result<()> {
     match fake.mode {
         Mode::Setup => begin(fake),
         Mode::Adopt => {
@@ -89,7 +89,7 @@ pub(super) fn one_start(fake: &mut Fake) -> Result<()> {
 }
 
 /// Starts again until the machine is sealed.
-pub(super) fn until_sealed(fake: &mut Fake) {
+pub(crate) fn until_sealed(fake: &mut Fake) {
     for _ in 0..6 {
         one_start(fake).unwrap();
         if fake.now.placed.contains_key(take::SEALED) && !fake.now.placed.contains_key(take::ANSWERS) {

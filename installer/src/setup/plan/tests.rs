@@ -8,7 +8,7 @@ use crate::units::SectorSize;
 use uuid::Uuid;
 
 /// What would be read from the disks of a zoo machine.
-pub(super) fn surveys(facts: &Facts) -> Surveys {
+pub(crate) fn surveys(facts: &Facts) -> Surveys {
     let table = Ok(image_table(SectorSize(512)));
     let boot = facts.boot_disk().map(|_| Survey { table, leftovers: Vec::new(), drawn: Uuid::from_u128(7) });
     let set_up = |disk: &&Disk| disk.partitions.iter().any(|part| part.name.as_deref() == Some(Part::Data.name()));

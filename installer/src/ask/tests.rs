@@ -1,0 +1,409 @@
+//! Whole conversations, from the first question to the restart, on machines made of maps.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::known::tests::known;
+use super::*;
+use crate::answers::For;
+use crate::facts::zoo;
+use crate::machine::fake::Fake;
+use crate::page::Talk;
+use crate::setup::tests::{one_start, until_sealed};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh ada@laptop";
+const TOKEN: &str = "0a1b2c3d-0000-4000-8000-00000000beef";
+const PASSWORD: &str = "correct horse battery";
+
+/// The same hash for every password: what the questions do must not depend on chance.
+fn hash(password: &str, whom: For) -> Result<String> {
+    anyhow::ensure!(password == PASSWORD, "another password");
+    Ok(match whom {
+        For::Console => "$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBBE32WHxPxUW0gHcmx7",
+        For::Portal => {
+            "$argon2id$v=19$m=65536,t=3,p=4$i2RIurmJ0ogFb4ssgoeMXQ$zUk46LvIWuEtD6U9beNceBEO6yZ2L12H8pOc2DRo15I"
+        }
+    }
+    .to_owned())
+}
+
+/// Somebody whose lines are known beforehand, and all that their screen showed. `^C` is Ctrl-C.
+#[derive(Default)]
+struct Person {
+    lines: VecDeque<String>,
+    screen: String,
+    hidden: bool,
+}
+
+impl Person {
+    fn who_types(lines: &[&str]) -> Self {
+        Self { lines: lines.iter().map(|&line| line.to_owned()).collect(), ..Self::default() }
+    }
+}
+
+impl Talk for Person {
+    fn say(&mut self, line: &str) -> Result<()> {
+        assert!(line.len() <= WIDTH && line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{line:?}");
+        self.screen += &format!("{line}\n");
+        Ok(())
+    }
+
+    fn ask(&mut self, question: &str) -> Result<()> {
+        assert!(question.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{question:?}");
+        self.screen += question;
+        Ok(())
+    }
+
+    fn hear(&mut self, _: Option<Duration>) -> Result<Input> {
+        let Some(line) = self.lines.pop_front() else { return Ok(Input::Closed) };
+        let shown = if self.hidden { "" } else { &*line };
+        self.screen += &format!("{shown}\n");
+        Ok(if line == "^C" { Input::Interrupted } else { Input::Line(line) })
+    }
+
+    fn show_typing(&mut self, shown: bool) -> Result<()> {
+        self.hidden = !shown;
+        Ok(())
+    }
+}
+
+/// A machine with two more disks: an empty one, and one with photos.
+fn machine() -> Fake {
+    let mut fake = setup::tests::machine("");
+    fake.now.hearth.clear();
+    fake.durable.hearth.clear();
+    fake
+}
+
+/// Holds the conversation; gives what the screen showed.
+fn converse(fake: &mut Fake, replies: &mut Replies, lines: &[&str]) -> String {
+    let facts = fake.facts().unwrap();
+    let known = known();
+    let mut person = Person::who_types(lines);
+    let interview = Interview::new(&facts, &known, hash, replies.clone());
+    Conversation { talk: &mut person, machine: fake, interview, replies }.hold().unwrap();
+    assert!(!person.hidden, "the terminal is left without an echo");
+    person.screen
+}
+
+/// Answers for everything, without a mistake, as far as the review.
+const STRAIGHT: [&str; 32] = [
+    "de",
+    "",
+    "",
+    "attic",
+    "2",
+    "192.168.1.10/24",
+    "192.168.1.1",
+    "",
+    "2",
+    "Home",
+    "garden gnome",
+    "de",
+    "1 3",
+    "ada",
+    KEY,
+    "",
+    PASSWORD,
+    PASSWORD,
+    "",
+    "ada@example.org",
+    PASSWORD,
+    PASSWORD,
+    "2",
+    "attic",
+    TOKEN,
+    "",
+    "1",
+    "1 2",
+    "1",
+    "1",
+    "",
+    "",
+];
+
+fn compare(name: &str, text: &str) {
+    let path = format!("{}/fixtures/ask/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("HEARTH_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{path} differs");
+}
+
+#[test]
+fn a_whole_session_reads_as_people_saw_it_last() {
+    let mut fake = machine();
+    // Wrong answers, a look at the help, a way back, a change at the end, a mistyped approval.
+    let lines = [
+        "?",
+        "xx",
+        "de",
+        "",
+        "berlin",
+        "",
+        "Attic",
+        "attic",
+        "<",
+        "",
+        "",
+        "2",
+        "Home",
+        "short",
+        "garden gnome",
+        "Germany",
+        "de",
+        "2",
+        "",
+        "Ada",
+        "ada",
+        "no key",
+        KEY,
+        "",
+        "short",
+        PASSWORD,
+        "something else",
+        PASSWORD,
+        PASSWORD,
+        "",
+        "ada@example",
+        "ada@example.org",
+        PASSWORD,
+        PASSWORD,
+        "2",
+        "attic.example.org",
+        "attic",
+        TOKEN,
+        "",
+        "1 2",
+        "",
+        "1",
+        "1",
+        "",
+        "9",
+        "3",
+        "",
+        "99",
+        "21",
+        "",
+        "4",
+        "loft",
+        "",
+        "s",
+        "p",
+        "",
+        "x",
+        "nk-1",
+        "3456",
+    ];
+    let screen = converse(&mut fake, &mut Replies::default(), &lines);
+    compare("whole-session.txt", &screen);
+    assert!(
+        !screen.contains(TOKEN) && !screen.contains("horse") && !screen.contains("gnome") && !screen.contains("$y$"),
+        "a secret shows"
+    );
+    assert_eq!(fake.restarts, 1);
+    compare("whole-session.toml", &String::from_utf8(fake.now.hearth[FILE_NAME].clone()).unwrap());
+    let saved = String::from_utf8(fake.now.hearth[SAVED].clone()).unwrap();
+    assert!(saved.contains("token = \"********\"") && !saved.contains(TOKEN), "{saved}");
+}
+
+/// The machine after the questions were answered, and as the file that they make left it.
+#[test]
+fn questions_and_a_file_of_the_same_answers_end_alike() {
+    let mut asked = machine();
+    let approvals = ["", "p", "", "nk-1", "3456"];
+    converse(&mut asked, &mut Replies::default(), &[&STRAIGHT[..], &approvals].concat());
+    let text = asked.now.hearth[FILE_NAME].clone();
+    let mut followed = machine();
+    followed.now.hearth.insert(FILE_NAME.to_owned(), text.clone());
+    one_start(&mut followed).unwrap();
+    let plan = |fake: &Fake| {
+        let approved: serde_json::Value = serde_json::from_slice(&fake.now.hearth["hearth.setup"]).unwrap();
+        (approved["digest"].clone(), approved["plan"].to_string(), approved["answers"].clone())
+    };
+    assert_eq!(plan(&asked), plan(&followed));
+    assert_eq!(asked.now.hearth.keys().collect::<Vec<_>>(), followed.now.hearth.keys().collect::<Vec<_>>());
+    // The same lines give the same bytes.
+    let mut again = machine();
+    converse(&mut again, &mut Replies::default(), &[&STRAIGHT[..], &approvals].concat());
+    assert_eq!(again.now.hearth[FILE_NAME], text);
+    for fake in [&mut asked, &mut followed] {
+        fake.boot();
+        until_sealed(fake);
+    }
+    assert_eq!(asked.durable.accounts, followed.durable.accounts);
+    assert_eq!(asked.durable.formatted.keys().collect::<Vec<_>>(), ["/dev/sda1"]);
+    assert_eq!(asked.durable.placed["/etc/hearth/hearth.toml"], followed.durable.placed["/etc/hearth/hearth.toml"]);
+}
+
+#[test]
+fn nothing_happens_before_the_approval() {
+    let mut fake = machine();
+    let keyboard = 2;
+    let lines = [&STRAIGHT[..], &["", "p", "", "nk-1", ""]].concat();
+    let screen = converse(&mut fake, &mut Replies::default(), &lines);
+    assert!(screen.contains("Nothing was changed."), "{screen}");
+    // The layout of the keyboard is all that changed, and it lies in memory.
+    assert_eq!((fake.effects, fake.restarts), (keyboard, 0));
+    assert!(fake.now.hearth.is_empty() && fake.durable.formatted.is_empty());
+}
+
+#[test]
+fn whoever_leaves_goes_on_where_it_was_left() {
+    let mut fake = machine();
+    let mut replies = Replies::default();
+    let screen = converse(&mut fake, &mut replies, &["de", "", "", "^C", "", "attic", "^C", "0"]);
+    assert!(screen.contains("Leave the questions?"), "{screen}");
+    let screen = converse(&mut fake, &mut replies, &["<", "loft", "<", "<", "<", "<", "<"]);
+    assert!(screen.contains("Going on where the questions were left."), "{screen}");
+    assert!(screen.contains("Question 5 of ") && screen.contains("Name [attic]: loft"), "{screen}");
+    assert!(screen.trim_end().ends_with("Keyboard [de]: <"), "{screen}");
+    // Whose line is lost has lost nothing else.
+    let screen = converse(&mut fake, &mut replies, &STRAIGHT[4..]);
+    assert!(screen.contains("   4) name                 loft"), "{screen}");
+}
+
+#[test]
+fn a_refused_plan_leads_back_to_the_answers() {
+    let mut fake = machine();
+    let (facts, known) = (fake.facts().unwrap(), known());
+    // Somebody takes a disk away meanwhile.
+    fake.others.remove(0);
+    let mut replies = Replies::default();
+    let mut person = Person::who_types(&[&STRAIGHT[..], &["", "p", "", "", "4", "loft", "", "s"]].concat());
+    let interview = Interview::new(&facts, &known, hash, replies.clone());
+    Conversation { talk: &mut person, machine: &mut fake, interview, replies: &mut replies }.hold().unwrap();
+    for words in ["[not-exactly-one] `disks[1].disk`", "Nothing was changed. Enter goes back", "Saved on HEARTH"] {
+        assert!(person.screen.contains(words), "{words} is not in {}", person.screen);
+    }
+    assert_eq!(fake.restarts, 0);
+}
+
+/// What somebody does at a question.
+#[derive(Clone, Debug)]
+enum Move {
+    /// Types an answer that fits, one of several.
+    Good(usize),
+    /// Types something.
+    Junk(String),
+    /// Goes back.
+    Back,
+    /// Goes to a row of the review.
+    Change(usize),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let junk = ["-", "", "?", "1", "2 3", "<"].map(str::to_owned).to_vec();
+    let junk = prop_oneof!["[ -~\u{e0}-\u{ff}]{0,12}", prop::sample::select(junk)];
+    let one = prop_oneof![
+        6 => (0..12usize).prop_map(Move::Good),
+        2 => junk.prop_map(Move::Junk),
+        1 => Just(Move::Back),
+        1 => (0..30usize).prop_map(Move::Change),
+    ];
+    prop::collection::vec(one, 0..60)
+}
+
+/// A line that answers the question, the `which`th of those that do.
+fn good(put: &Put, which: usize) -> String {
+    let texts: &[&str] = match put.about.as_str() {
+        "keyboard" => &["us", "de"],
+        "language" => &["", "en_GB.UTF-8"],
+        "time zone" => &["", "Europe/Paris"],
+        "name" => &["", "attic", "loft"],
+        "fixed address" => &["192.168.1.10/24", "fd00::10/64", "10.0.0.9/8"],
+        "router" => &["192.168.1.1", "fd00::1", "10.0.0.1"],
+        "DNS servers" => &["-", "9.9.9.9 1.1.1.1"],
+        "Wi-Fi name" => &["Home", "a \"quoted\" \\ name"],
+        "Wi-Fi passphrase" => &["garden gnome", "back\\slash \"quote\""],
+        "country" => &["de", "FR"],
+        "login name" => &["ada", "grace"],
+        "SSH key" | "SSH key 2" => &["-", KEY],
+        "console password" | "portal password" => &[PASSWORD],
+        "name at the portal" => &["Ada", "Gr\u{e4}fin 'von' \"Hahn\""],
+        "e-mail address" => &["ada@example.org"],
+        "name at DuckDNS" => &["attic", "loft.duckdns.org"],
+        "DuckDNS token" => &[TOKEN],
+        "VPN provider" => &["Mullvad"],
+        "VPN key" => &["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="],
+        "VPN addresses" => &["10.64.222.21/32, fc00::2/128", "-"],
+        "VPN countries" => &["-", "Sweden, United States"],
+        about if about.starts_with("SSH key") => &["-"],
+        about => {
+            assert!(!put.items.is_empty(), "{about} has no answer here");
+            let several = put.prompt.contains("Numbers");
+            let (first, second) = (which % put.items.len() + 1, which / 2 % put.items.len() + 1);
+            return if several && which % 3 == 0 { format!("1 {first} {second}") } else { first.to_string() };
+        }
+    };
+    texts[which % texts.len()].to_owned()
+}
+
+/// Answers what is open, until nothing is. A router that is in no network that is known here has another
+/// address taken.
+fn to_the_end(interview: &mut Interview<'_>) {
+    for which in 0..600 {
+        let Some(put) = interview.put() else { return };
+        let heard = interview.hear(&good(&put, which / 40 + which));
+        if put.about == "router" && matches!(heard, Heard::Refused(_)) {
+            interview.back();
+            interview.hear("192.168.1.10/24");
+        }
+    }
+    panic!("no end: {:?}", interview.put());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn any_way_through_the_questions_ends_with_a_file_that_is_accepted(
+        machine in prop::sample::select(zoo::names()),
+        moves in moves(),
+    ) {
+        let mut facts = zoo::facts(&machine);
+        facts.mode = Some(Mode::Setup);
+        let known = known();
+        let mut interview = Interview::new(&facts, &known, hash, Replies::default());
+        for step in &moves {
+            match (step, interview.put()) {
+                (Move::Good(which), Some(put)) => drop(interview.hear(&good(&put, *which))),
+                (Move::Junk(line), Some(_)) => drop(interview.hear(line)),
+                (Move::Back, _) => drop(interview.back()),
+                (Move::Change(row), None) => drop(interview.change(*row)),
+                _ => {}
+            }
+        }
+        to_the_end(&mut interview);
+        let text = interview.file();
+        let answers = answers::read(&text, FILE_NAME);
+        prop_assert!(answers.is_ok(), "{}\n{}", answers.unwrap_err(), &*text);
+        let same = Interview::new(&facts, &known, hash, interview.replies().clone());
+        prop_assert!(same.put().is_none() && same.file() == text);
+        // What is offered for a disk is what the plan takes.
+        let planned = setup::plan::plan(&facts, &answers.unwrap(), &setup::plan::tests::surveys(&facts));
+        for refusal in planned.err().unwrap_or_default() {
+            let told = refusal.to_string();
+            let about_disks = ["`disks", "`erase", "`recovery-kit"].iter().any(|key| told.starts_with(key));
+            let ours = about_disks || refusal.code().contains("wifi");
+            prop_assert!(!ours, "{machine}: {told}\n{}", &*text);
+        }
+    }
+}
+
+#[test]
+fn the_tests_above_reach_every_kind_of_question() {
+    let (facts, known) = (zoo::facts("mini-pc"), known());
+    let mut interview = Interview::new(&facts, &known, hash, Replies::default());
+    let mut seen = BTreeSet::new();
+    for _ in 0..100 {
+        let Some(put) = interview.put() else { break };
+        interview.hear(&good(&put, if put.about == "stacks" { 12 } else { 1 }));
+        seen.insert(put.about);
+    }
+    for about in ["fixed address", "Wi-Fi passphrase", "SSH key 2", "DuckDNS token", "VPN key", "recovery kit"] {
+        assert!(seen.contains(about), "{about} is not in {seen:?}");
+    }
+}
