@@ -67,9 +67,9 @@ prove-image: _builder _test-image
 prove-flash: _packed-image
     {{vm_tests}} --test flash --test flash_faults --test flash_refusals -- --test-threads=1
 
-# SSH before setup: by the code on the page, and by what flash leaves for a machine without a screen
+# SSH before setup, by the code on the page and by what flash leaves for a machine without a screen; setting up by questions
 prove-consoles: _packed-image
-    {{vm_tests}} --test claim -- --test-threads=1
+    {{vm_tests}} --test claim --test questions -- --test-threads=1
 
 # Setting up by an answer file, and what the page tells of one
 prove-setup: _packed-image

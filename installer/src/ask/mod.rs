@@ -132,7 +132,8 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, T, M> {
             };
             match self.interview.hear(&line) {
                 Heard::Refused(why) => {
-                    self.paragraph("  ! ", &format!("Not taken: {why}."))?;
+                    let end = if why.ends_with('?') { "" } else { "." };
+                    self.paragraph("  ! ", &format!("Not taken: {why}{end}"))?;
                     // Passwords that differ are asked for from the start.
                     if self.interview.put().as_ref() != Some(put) {
                         return Ok(true);
