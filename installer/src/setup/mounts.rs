@@ -84,31 +84,35 @@ fn whole(id: &str, kind: &str, read_only: bool, at: &str, what: &str) -> Vec<Uni
     let device = unit_name(&node, "device");
     vec![
         Unit { name: format!("{device}.d/50-hearth.conf"), text: format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n") },
-        Unit { name: unit_name(at, "mount"), text: unit(&format!("The disk for {what}"), &check, &mount) },
+        // By the device, too: a disk that is slow, or plugged in later, is mounted when it is there.
+        Unit { name: unit_name(at, "mount"), text: unit(&format!("The disk for {what}"), &check, &mount, &device) },
     ]
 }
 
 fn bind(role: Role, source: &str, from: &str) -> Unit {
     let at = place(role);
     // BindsTo: a folder of a disk that goes away must not be seen as an empty one.
+    let disk = unit_name(from, "mount");
     let needs = if from == DATA_DIR {
         format!("RequiresMountsFor={from}\n")
     } else {
-        let disk = unit_name(from, "mount");
         format!("BindsTo={disk}\nAfter={disk}\n")
     };
     let mount = format!("What={source}\nWhere={at}\nType=none\nOptions=bind,nosuid,nodev\n");
-    Unit { name: unit_name(&at, "mount"), text: unit(&format!("The folder for {}", role.word()), &needs, &mount) }
+    Unit {
+        name: unit_name(&at, "mount"),
+        text: unit(&format!("The folder for {}", role.word()), &needs, &mount, &disk),
+    }
 }
 
 /// Without the default dependencies: an absent disk must not hold local-fs.target, and with
 /// it the whole start, for as long as it is waited for.
-fn unit(what: &str, needs: &str, mount: &str) -> String {
+fn unit(what: &str, needs: &str, mount: &str, wanted_by: &str) -> String {
     format!(
         "# Written by `hearth setup`.\n\n[Unit]\nDescription={what}\nDefaultDependencies=no\n\
          ConditionKernelCommandLine=!hearth.mode=setup\nConditionKernelCommandLine=!hearth.mode=recovery\n\
          {needs}After=local-fs-pre.target systemd-udevd.service\nConflicts=umount.target\nBefore=umount.target docker.service\n\n\
-         [Mount]\n{mount}\n[Install]\nWantedBy=multi-user.target\n"
+         [Mount]\n{mount}\n[Install]\nWantedBy=multi-user.target {wanted_by}\n"
     )
 }
 
@@ -148,12 +152,15 @@ mod tests {
         assert_eq!(mount.name, "mnt-media.mount");
         assert!(mount.text.contains("Type=ntfs3\nOptions=noatime,nosuid,nodev,ro\n"), "{}", mount.text);
         assert!(mount.text.contains("DefaultDependencies=no\n"), "an absent disk must not hold the start");
+        let late = "WantedBy=multi-user.target dev-disk-by\\x2duuid-0a0b\\x2d1c.device\n";
+        assert!(mount.text.ends_with(late), "a disk that comes late is left out: {}", mount.text);
         let two = seen(&adopted(&[Role::Media, Role::Downloads], "ext4", false));
         let names: Vec<&str> = two.units.iter().map(|unit| unit.name.as_str()).collect();
         let disk = "var-lib-hearth-disks-media\\x2ddownloads.mount";
         assert_eq!(names[1..], [disk, "mnt-media.mount", "mnt-downloads.mount"]);
         assert!(two.units[1].text.contains("Requires=systemd-fsck@dev-disk-by\\x2duuid-0a0b\\x2d1c.service\n"));
         assert!(two.units[2].text.contains(&format!("BindsTo={disk}\n")));
+        assert!(two.units[2].text.ends_with(&format!("WantedBy=multi-user.target {disk}\n")));
         assert_eq!(two.guarded, ["/mnt/media", "/mnt/downloads", "/var/lib/hearth/disks/media-downloads"]);
         assert_eq!(two.on_disk.unwrap().2.len(), 2);
     }

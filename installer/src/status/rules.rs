@@ -91,7 +91,7 @@ fn roles(seen: &Seen) -> Vec<Finding> {
             &role.place,
             State::Red,
             format!("its disk, {}, is not there. Nothing can be written there meanwhile", role.disk),
-            Some("Plug the disk in and restart, or look at its cables and power"),
+            Some("Plug the disk in: it is taken up at once. Else look at its cables and power"),
         )
     });
     let mut out: Vec<Finding> = absent.collect();

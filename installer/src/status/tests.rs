@@ -82,7 +82,7 @@ fn what_is_wrong_comes_first_with_its_cause_and_what_to_do() {
 `sudo hearth doctor` says what to do."
     );
     let all = view::all(&status).join("\n");
-    assert!(all.contains("          -> Plug the disk in and restart"), "{all}");
+    assert!(all.contains("          -> Plug the disk in: it is taken"), "{all}");
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!((&json["findings"][0]["state"], &json["findings"][0]["subject"]), (&"red".into(), &"/mnt/media".into()));
 }
