@@ -17,7 +17,7 @@ use hearth::flash::{
     installed, is_claimed, target,
 };
 use hearth::layout::{Part, drawn_id};
-use hearth::manifest::Manifest;
+use hearth::manifest::DiskImage;
 use hearth::page::{identity, text};
 use hearth::units::Bytes;
 
@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// What will be written where.
 struct Plan {
-    manifest: Manifest,
+    image: DiskImage,
     pieces: Vec<Piece>,
     trust: Trust,
     disk: Disk,
@@ -105,7 +105,8 @@ impl Plan {
         };
         let trust = sign::check(&path, args.key.as_deref())?;
         let manifest = verify::read_manifest(&path)?;
-        let pieces = flash::plan(&manifest).map_err(|problems| {
+        let image = manifest.disk_image();
+        let pieces = flash::plan(&image).map_err(|problems| {
             let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             anyhow!("{} cannot be followed:{lines}", path.display())
         });
@@ -113,7 +114,7 @@ impl Plan {
         let files = HearthFiles::make(&args.files)?;
         let disks = disks_now()?;
         let disk = target::resolve(&disks, &args.disk).map_err(|refusal| refused(&args.disk, &[refusal]))?;
-        let mut against = flash::judge(&disks, disk, Need { size: manifest.image.size, sector: manifest.sector_size });
+        let mut against = flash::judge(&disks, disk, Need { size: image.size, sector: image.sector_size });
         against.extend(consent(args, manifest.test_doubles, disk));
         if against.is_empty() && is_claimed(&disk.path) {
             against.push(Refusal::Busy { disk: disk.path.clone() });
@@ -121,13 +122,13 @@ impl Plan {
         if !against.is_empty() {
             return Err(refused(&target::name(disk), &against));
         }
-        Ok(Self { manifest, pieces, trust, holds: holds(disk), disk: disk.clone(), files })
+        Ok(Self { image, pieces, trust, holds: holds(disk), disk: disk.clone(), files })
     }
 
     /// The plan for a person.
     fn lines(&self) -> Vec<String> {
         let mut out = Vec::new();
-        let (version, arch) = (&self.manifest.version, &self.manifest.arch);
+        let (version, arch) = (&self.image.version, &self.image.arch);
         let image = format!("Hearth {version} for {arch}, {} to write; {}", flash::total(&self.pieces), self.trust);
         out.extend(text::wrap("Image  ", &image));
         out.extend(text::wrap("Disk   ", &format!("{} (now {})", target::name(&self.disk), self.disk.path)));
@@ -146,9 +147,9 @@ impl Plan {
         let drawn = drawn_id()?;
         interrupt::set_last_words(LAST_WORDS);
         let job = Job {
-            manifest: &self.manifest,
+            image: &self.image,
             pieces: &self.pieces,
-            table: FinalTable::new(&self.manifest, medium.size(), drawn)?,
+            table: FinalTable::new(&self.image, medium.size(), drawn)?,
             traces: flash::traces(&self.disk),
             verify: !args.no_verify,
         };
@@ -182,9 +183,8 @@ impl Plan {
     }
 
     fn put_files(&self, medium: &dyn flash::Medium) -> Result<()> {
-        let hearth = self.manifest.partitions.iter().find(|part| part.name == Part::Hearth.name());
-        match hearth {
-            Some(hearth) => hearth_files::put(medium, hearth, self.manifest.sector_size, &self.files.list),
+        match self.image.find(Part::Hearth) {
+            Some(hearth) => hearth_files::put(medium, hearth, self.image.sector_size, &self.files.list),
             None if self.files.list.is_empty() => Ok(()),
             None => Err(anyhow!("the image has no partition {}", Part::Hearth.name())).kind(Exit::Input),
         }

@@ -3,11 +3,13 @@
 //! `flash` believe the disk only as far as it agrees.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::layout::Part;
 use crate::units::{Bytes, Sector, SectorSize};
 
 /// The version of this format. A reader refuses any other.
@@ -50,6 +52,81 @@ pub struct Manifest {
     pub packages: Vec<Package>,
     /// Every file laid over the packages, by path.
     pub overlay: BTreeMap<String, Digest>,
+}
+
+impl Manifest {
+    /// What a writer follows.
+    pub fn disk_image(&self) -> DiskImage {
+        DiskImage {
+            format: FORMAT,
+            version: self.version.clone(),
+            arch: self.arch.clone(),
+            image_id: self.image_id,
+            size: self.image.size,
+            disk_guid: self.disk_guid,
+            sector_size: self.sector_size,
+            partitions: self.partitions.clone(),
+            chunk_size: self.chunk_size,
+            chunks: self.chunks.clone(),
+        }
+    }
+}
+
+/// The name under which a disk holds its own [`DiskImage`], in the top folder of HEARTH.
+pub const MEDIUM_FILE: &str = "hearth.manifest.json";
+
+/// The part of a manifest that a writer follows: where everything lies on the disk, and what
+/// each chunk must be. A disk that Hearth was written to carries its own, so that setup can
+/// write the next disk from it and prove every chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DiskImage {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Hearth's version.
+    pub version: String,
+    /// Debian's name of the architecture.
+    pub arch: String,
+    /// The build id.
+    pub image_id: Uuid,
+    /// How long the image is.
+    pub size: Bytes,
+    /// The partition table's own id, as in the image.
+    pub disk_guid: Uuid,
+    /// The logical sector size that the table is written for.
+    pub sector_size: SectorSize,
+    /// What the table holds, in order, with their ids as in the image.
+    pub partitions: Vec<Partition>,
+    /// How many bytes one row of `chunks` covers.
+    pub chunk_size: Bytes,
+    /// The image in chunks, in order.
+    pub chunks: Vec<Chunk>,
+}
+
+impl DiskImage {
+    /// The partition for `part`, if there is one.
+    pub fn find(&self, part: Part) -> Option<&Partition> {
+        self.partitions.iter().find(|found| (found.number, found.name.as_str()) == (part.number(), part.name()))
+    }
+
+    /// The chunks that `part` consists of, if it begins and ends where chunks do.
+    pub fn chunks_of(&self, part: Part) -> Option<Range<usize>> {
+        let found = self.find(part)?;
+        let (start, chunk) = (found.start.offset(self.sector_size), self.chunk_size.0);
+        let whole = |at: Bytes| (at.0 % chunk == 0).then(|| usize::try_from(at.0 / chunk).ok()).flatten();
+        Some(whole(start)?..whole(start + found.size)?)
+    }
+
+    /// The same without HEARTH: it holds this very list, and what people and the appliance put
+    /// there, so it is made anew on each disk.
+    #[must_use]
+    pub fn without_hearth(mut self) -> Self {
+        let zeros = Digest::of(vec![0; usize::try_from(self.chunk_size.0).unwrap_or_default()]);
+        for index in self.chunks_of(Part::Hearth).unwrap_or_default() {
+            self.chunks[index] = Chunk { sha256: zeros, class: ChunkClass::Free };
+        }
+        self
+    }
 }
 
 /// The image file's name, size and digest.

@@ -210,7 +210,7 @@ fn spawn(lab: &Lab, vm: &Vm) -> Result<()> {
 
 /// How much a flash writes.
 fn total(station: &Workstation) -> Result<Bytes> {
-    let pieces = flash::plan(&station.manifest).map_err(|problems| anyhow!("{problems:?}"))?;
+    let pieces = flash::plan(&station.manifest.disk_image()).map_err(|problems| anyhow!("{problems:?}"))?;
     Ok(flash::total(&pieces))
 }
 

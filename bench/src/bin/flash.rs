@@ -48,14 +48,14 @@ fn one(manifest: &str, image: &str, device: &str, verify: bool) -> Result<()> {
         fn advance(&self, _: Bytes) {}
     }
     let started = Instant::now();
-    let manifest = read_manifest(Path::new(manifest))?;
-    let pieces = plan(&manifest).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let image_of = read_manifest(Path::new(manifest))?.disk_image();
+    let pieces = plan(&image_of).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let size = Cmd::new("asking for the size", "blockdev").args(["--getsize64", device]).stdout()?;
     let size = Bytes(size.parse().context("reading the size")?);
     let medium = BlockDevice::claim(device, size, SectorSize::IMAGE)?;
     let drawn = Uuid::from_u128(u128::from(std::process::id()));
-    let table = FinalTable::new(&manifest, size, drawn)?;
-    let job = Job { manifest: &manifest, pieces: &pieces, table, traces: Vec::new(), verify };
+    let table = FinalTable::new(&image_of, size, drawn)?;
+    let job = Job { image: &image_of, pieces: &pieces, table, traces: Vec::new(), verify };
     write(&job, Source::open(Path::new(image))?, &medium, &Silent, |_| Ok(()))?;
     let seconds = started.elapsed().as_secs_f64();
     let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
@@ -149,7 +149,7 @@ fn again(bench: &Bench, raw: &Path) -> Result<()> {
         delta.as_secs_f64(),
         delta.as_secs_f64() / full.as_secs_f64()
     );
-    println!("\nThe image: {} to write.", total(&plan(&manifest).unwrap_or_default()));
+    println!("\nThe image: {} to write.", total(&plan(&manifest.disk_image()).unwrap_or_default()));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use crate::layout::ALIGNMENT;
-use crate::manifest::{ChunkClass, Manifest, Partition};
+use crate::manifest::{ChunkClass, DiskImage, Partition};
 use crate::units::{Bytes, SectorSize};
 
 /// A chunk lies in memory several times over, so it may not be large.
@@ -81,20 +81,20 @@ pub enum Problem {
 }
 
 /// What to do with every chunk of the image, in order.
-pub fn plan(manifest: &Manifest) -> Result<Vec<Piece>, Vec<Problem>> {
-    let mut wrong = check(manifest);
-    let (size, chunk) = (manifest.image.size, manifest.chunk_size);
-    if wrong.is_empty() && manifest.chunks.len() as u64 != size.0.div_ceil(chunk.0) {
-        wrong.push(Problem::Count { found: manifest.chunks.len(), needed: size.0.div_ceil(chunk.0) });
+pub fn plan(image: &DiskImage) -> Result<Vec<Piece>, Vec<Problem>> {
+    let mut wrong = check(image);
+    let (size, chunk) = (image.size, image.chunk_size);
+    if wrong.is_empty() && image.chunks.len() as u64 != size.0.div_ceil(chunk.0) {
+        wrong.push(Problem::Count { found: image.chunks.len(), needed: size.0.div_ceil(chunk.0) });
     }
     if !wrong.is_empty() {
         return Err(wrong);
     }
     // Before the first partition lies the table, behind the last its copy.
-    let sector = manifest.sector_size;
-    let tables_end = manifest.partitions.iter().map(|part| part.start.offset(sector)).min().unwrap_or(ALIGNMENT);
-    let copy_from = manifest.partitions.iter().map(|part| end(part, sector)).max().unwrap_or(size);
-    let pieces = manifest.chunks.iter().enumerate().map(|(index, listed)| {
+    let sector = image.sector_size;
+    let tables_end = image.partitions.iter().map(|part| part.start.offset(sector)).min().unwrap_or(ALIGNMENT);
+    let copy_from = image.partitions.iter().map(|part| end(part, sector)).max().unwrap_or(size);
+    let pieces = image.chunks.iter().enumerate().map(|(index, listed)| {
         let at = chunk * index as u64;
         let len = Bytes(chunk.0.min(size.0 - at.0));
         let inside = |edge: Bytes| Bytes(edge.saturating_sub(at).0.min(len.0));
@@ -106,31 +106,31 @@ pub fn plan(manifest: &Manifest) -> Result<Vec<Piece>, Vec<Problem>> {
     Ok(pieces.collect())
 }
 
-fn check(manifest: &Manifest) -> Vec<Problem> {
+fn check(image: &DiskImage) -> Vec<Problem> {
     let mut wrong = Vec::new();
-    let sector = manifest.sector_size;
+    let sector = image.sector_size;
     if ![512, 4096].contains(&sector.0) {
         wrong.push(Problem::Sector(sector.0));
         return wrong;
     }
     let whole = |bytes: Bytes| bytes > Bytes::ZERO && bytes.0 % u64::from(sector.0) == 0;
-    if !whole(manifest.image.size) || manifest.image.size.0 > i64::MAX as u64 {
-        wrong.push(Problem::Size(manifest.image.size.0));
+    if !whole(image.size) || image.size.0 > i64::MAX as u64 {
+        wrong.push(Problem::Size(image.size.0));
     }
     // The table is held back by whole chunks of at least its size.
-    if !whole(manifest.chunk_size) || manifest.chunk_size > LARGEST_CHUNK || manifest.chunk_size < ALIGNMENT {
-        wrong.push(Problem::ChunkSize(manifest.chunk_size.0));
+    if !whole(image.chunk_size) || image.chunk_size > LARGEST_CHUNK || image.chunk_size < ALIGNMENT {
+        wrong.push(Problem::ChunkSize(image.chunk_size.0));
     }
-    if manifest.partitions.is_empty() {
+    if image.partitions.is_empty() {
         wrong.push(Problem::NoPartitions);
     }
-    let mut parts: Vec<&Partition> = manifest.partitions.iter().collect();
+    let mut parts: Vec<&Partition> = image.partitions.iter().collect();
     parts.sort_by_key(|part| part.start);
     let mut free_from = ALIGNMENT;
     for part in parts {
         let start = part.start.0.checked_mul(u64::from(sector.0)).map(Bytes);
         let end = start.and_then(|start| start.0.checked_add(part.size.0)).map(Bytes);
-        let room = manifest.image.size.saturating_sub(crate::gpt::copy_size(sector));
+        let room = image.size.saturating_sub(crate::gpt::copy_size(sector));
         match (start, end) {
             (Some(start), Some(end)) if start >= free_from && end <= room && whole(part.size) => free_from = end,
             _ => wrong.push(Problem::Partition(part.number)),

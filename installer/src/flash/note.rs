@@ -2,7 +2,8 @@
 //! looks at it, and no boot signature. Nothing relies on it; a disk that is unfinished is
 //! known by having no partition table.
 
-use crate::digest::Digest;
+use uuid::Uuid;
+
 use crate::units::SectorSize;
 
 const MAGIC: &str = "HEARTH-FLASH 1";
@@ -12,8 +13,8 @@ const MAGIC: &str = "HEARTH-FLASH 1";
 pub struct Note {
     /// The version of Hearth that is being written.
     pub version: String,
-    /// Of the whole image.
-    pub image: Digest,
+    /// The image's id.
+    pub image: Uuid,
 }
 
 impl Note {
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn it_reads_back_and_never_looks_like_a_boot_sector() {
-        let note = Note { version: "0.1.0".into(), image: Digest::of("x") };
+        let note = Note { version: "0.1.0".into(), image: Uuid::from_u128(7) };
         for sector in [512, 4096] {
             let bytes = note.to_sector(SectorSize(sector));
             assert_eq!(bytes.len(), sector as usize);

@@ -11,7 +11,7 @@ use crate::bootchain::MBR_CODE;
 use crate::exit::{Exit, Kind as _};
 use crate::gpt::{self, Ends};
 use crate::layout::derived_id;
-use crate::manifest::Manifest;
+use crate::manifest::DiskImage;
 use crate::units::{Bytes, SectorSize};
 
 /// Both ends of the finished disk.
@@ -24,10 +24,10 @@ pub struct FinalTable {
 
 impl FinalTable {
     /// The image's partitions on a disk of `size`, with ids that follow from `drawn`.
-    pub fn new(manifest: &Manifest, size: Bytes, drawn: Uuid) -> Result<Self> {
-        let sector = manifest.sector_size;
+    pub fn new(image: &DiskImage, size: Bytes, drawn: Uuid) -> Result<Self> {
+        let sector = image.sector_size;
         let size = size.round_down(sector.bytes());
-        let partitions = super::chunks::with_own_ids(&manifest.partitions, drawn);
+        let partitions = super::chunks::with_own_ids(&image.partitions, drawn);
         Ok(Self { ends: gpt::table(derived_id(drawn, "disk"), &partitions, size, sector)?, size, sector })
     }
 

@@ -10,14 +10,14 @@ use crate::bootchain::MBR_CODE;
 use crate::digest::Digest;
 use crate::gpt::{self, Ends};
 use crate::layout::{Part, from_gpt_bytes};
-use crate::manifest::{Bundle, Chunk, ChunkClass, FORMAT, ImageFile, Manifest, Partition};
+use crate::manifest::{Chunk, ChunkClass, DiskImage, FORMAT, Partition};
 use crate::units::{Sector, SectorSize};
 
-/// An image: its bytes and its manifest.
+/// An image: its bytes, and what is listed of them.
 #[derive(Clone)]
 pub(super) struct Image {
     pub(super) bytes: Vec<u8>,
-    pub(super) manifest: Manifest,
+    pub(super) list: DiskImage,
 }
 
 /// An image of 15 MiB in chunks of 2 MiB: data, zeros, something free, and a FAT.
@@ -59,24 +59,19 @@ fn make_image(sector: SectorSize) -> Image {
         .enumerate()
         .map(|(index, chunk)| Chunk { sha256: Digest::of(chunk), class: class(index) })
         .collect();
-    let manifest = Manifest {
+    let list = DiskImage {
         format: FORMAT,
         version: "0.1.0".into(),
         arch: "amd64".into(),
         image_id: Uuid::from_u128(5),
-        source_date_epoch: 0,
-        image: ImageFile { name: "x.img".into(), size, sha256: Digest::of(&bytes) },
-        test_doubles: false,
-        bundle: Bundle::Absent { reason: "none".into() },
+        size,
         disk_guid: Uuid::from_u128(9),
         sector_size: sector,
         partitions,
         chunk_size,
         chunks,
-        packages: Vec::new(),
-        overlay: std::collections::BTreeMap::new(),
     };
-    Image { bytes, manifest }
+    Image { bytes, list }
 }
 
 /// An empty FAT of 2 MiB.
@@ -106,11 +101,11 @@ fn flash_with(
     verify: bool,
     files: &[HearthFile],
 ) -> anyhow::Result<Outcome> {
-    let pieces = plan(&image.manifest).unwrap();
-    let table = FinalTable::new(&image.manifest, disk.size(), Uuid::from_u128(drawn)).unwrap();
-    let job = Job { manifest: &image.manifest, pieces: &pieces, table, traces: Vec::new(), verify };
+    let pieces = plan(&image.list).unwrap();
+    let table = FinalTable::new(&image.list, disk.size(), Uuid::from_u128(drawn)).unwrap();
+    let job = Job { image: &image.list, pieces: &pieces, table, traces: Vec::new(), verify };
     write(&job, source, disk, &Silent, |medium| {
-        hearth_files::put(medium, &image.manifest.partitions[1], image.manifest.sector_size, files)
+        hearth_files::put(medium, &image.list.partitions[1], image.list.sector_size, files)
     })
 }
 
@@ -149,11 +144,11 @@ fn a_written_disk_holds_the_image_and_a_table_of_its_own() {
                 found.header.last_usable_lba,
                 (Bytes::mib(32) - gpt::copy_size(SectorSize(sector))).0 / u64::from(sector) - 1
             );
-            for part in &image.manifest.partitions {
+            for part in &image.list.partitions {
                 assert_eq!(found[part.number].starting_lba, part.start.0);
                 assert_ne!(from_gpt_bytes(found[part.number].unique_partition_guid), part.guid);
             }
-            assert_ne!(from_gpt_bytes(found.header.disk_guid), image.manifest.disk_guid);
+            assert_ne!(from_gpt_bytes(found.header.disk_guid), image.list.disk_guid);
         }
     }
 }
@@ -183,7 +178,7 @@ fn writing_again_writes_only_what_differs() {
 
     let mut changed = self::image(512);
     changed.bytes[12 << 20] ^= 1;
-    changed.manifest.chunks[6].sha256 = Digest::of(&changed.bytes[12 << 20..14 << 20]);
+    changed.list.chunks[6].sha256 = Digest::of(&changed.bytes[12 << 20..14 << 20]);
     let delta = flash(&changed, &disk, 3).unwrap();
     assert_eq!(delta.written, Bytes::mib(2));
 }

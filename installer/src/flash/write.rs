@@ -16,7 +16,7 @@ use super::table::FinalTable;
 use crate::digest::Digest;
 use crate::exit::{Exit, Kind as _};
 use crate::layout::ALIGNMENT;
-use crate::manifest::Manifest;
+use crate::manifest::DiskImage;
 use crate::units::Bytes;
 
 /// How many chunks are in memory at once. With chunks of 4 MiB and zstd's window of 8 MiB
@@ -42,7 +42,7 @@ const RECHECK: usize = 16;
 #[derive(Debug)]
 pub struct Job<'a> {
     /// What the image is.
-    pub manifest: &'a Manifest,
+    pub image: &'a DiskImage,
     /// What to do with each of its chunks.
     pub pieces: &'a [Piece],
     /// The table the disk gets.
@@ -100,7 +100,7 @@ pub fn write(
 pub fn make_unbootable(job: &Job<'_>, medium: &dyn Medium) -> Result<()> {
     let what = "taking the former partition table away";
     let sector = medium.sector();
-    let note = Note { version: job.manifest.version.clone(), image: job.manifest.image.sha256 }.to_sector(sector);
+    let note = Note { version: job.image.version.clone(), image: job.image.image_id }.to_sector(sector);
     let mut head = Buffer::new(usize::try_from(ALIGNMENT.0)?);
     head[..note.len()].copy_from_slice(&note);
     medium.write_at(Bytes::ZERO, &head).context(what)?;
@@ -131,7 +131,7 @@ fn chunks(
     medium: &dyn Medium,
     watch: &dyn Watch,
 ) -> Result<(Outcome, Vec<u8>, Expected)> {
-    let size = usize::try_from(job.manifest.chunk_size.0)?;
+    let size = usize::try_from(job.image.chunk_size.0)?;
     let (give_back, empty) = channel();
     for _ in 0..BUFFERS {
         give_back.send(Buffer::new(size)).context("making buffers")?;
@@ -177,15 +177,16 @@ fn read_chunks(
     // Reading past the end also has a compressed image's own checksum looked at.
     match source.read(&mut more) {
         Ok(0) => Ok(()),
-        Ok(_) => Err(anyhow!("the image is longer than its manifest says ({} bytes)", job.manifest.image.size.0))
-            .kind(Exit::Mismatch),
+        Ok(_) => {
+            Err(anyhow!("the image is longer than its manifest says ({} bytes)", job.image.size.0)).kind(Exit::Mismatch)
+        }
         Err(error) => Err(error).context("reading the image's end").kind(Exit::Mismatch),
     }
 }
 
 fn short(error: &io::Error, job: &Job<'_>, piece: Piece) -> anyhow::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        let size = job.manifest.image.size.0;
+        let size = job.image.size.0;
         return anyhow!(
             "the image is cut short: it ends before byte {}, its manifest says {size}",
             (piece.at + piece.len).0
@@ -216,7 +217,7 @@ impl<'a> Writer<'a> {
             outcome: Outcome::default(),
             boot_code: Vec::new(),
             expected: vec![None; job.pieces.len()],
-            compared: Buffer::new(usize::try_from(job.manifest.chunk_size.0).unwrap_or_default()),
+            compared: Buffer::new(usize::try_from(job.image.chunk_size.0).unwrap_or_default()),
             misses: 0,
             since: 0,
         }
@@ -247,7 +248,7 @@ impl<'a> Writer<'a> {
         if piece.work == Work::Skip && piece.index > 0 {
             return Ok(true);
         }
-        let listed = self.job.manifest.chunks[piece.index].sha256;
+        let listed = self.job.image.chunks[piece.index].sha256;
         if Digest::of(&*whole) != listed {
             let text = format!(
                 "the image is damaged: its {} from byte {} are not what the manifest lists",
@@ -303,7 +304,7 @@ fn read_back(
     written: &Receiver<Loaded>,
     give_back: &Sender<Buffer>,
 ) -> Result<Bytes> {
-    let mut found = Buffer::new(usize::try_from(job.manifest.chunk_size.0)?);
+    let mut found = Buffer::new(usize::try_from(job.image.chunk_size.0)?);
     let mut verified = Bytes::ZERO;
     loop {
         let batch: Vec<Loaded> = written.iter().take(BATCH).collect();
@@ -342,7 +343,7 @@ fn compare(medium: &dyn Medium, at: Bytes, bytes: &[u8], scratch: &mut Buffer) -
 
 /// Reads a few chunks once more, now that everything is written.
 fn recheck(job: &Job<'_>, expected: &Expected, medium: &dyn Medium) -> Result<()> {
-    let mut found = Buffer::new(usize::try_from(job.manifest.chunk_size.0)?);
+    let mut found = Buffer::new(usize::try_from(job.image.chunk_size.0)?);
     let there = job.pieces.iter().filter_map(|piece| Some((piece, expected[piece.index]?)));
     for (piece, digest) in there.step_by(RECHECK) {
         let found = &mut found[..usize::try_from(piece.size().0)?];

@@ -7,7 +7,7 @@ use crate::units::Sector;
 
 #[test]
 fn the_table_is_held_back_its_copy_blanked_and_free_space_skipped() {
-    let pieces = plan(&image(512).manifest).unwrap();
+    let pieces = plan(&image(512).list).unwrap();
     assert_eq!(pieces.len(), 8);
     assert_eq!((pieces[0].hold_back, pieces[0].work), (Bytes::mib(1), Work::Write));
     assert!(pieces[0].is_changed() && !pieces[1].is_changed());
@@ -17,17 +17,17 @@ fn the_table_is_held_back_its_copy_blanked_and_free_space_skipped() {
 
 #[test]
 fn a_manifest_that_cannot_be_followed_tells_all_that_is_wrong() {
-    let mut manifest = image(512).manifest;
-    manifest.chunk_size = Bytes(1000);
-    manifest.image.size = Bytes(manifest.image.size.0 + 1);
-    manifest.partitions[1].start = Sector(u64::MAX);
-    manifest.partitions[2].size = Bytes::mib(11);
-    let wrong = plan(&manifest).unwrap_err();
+    let mut list = image(512).list;
+    list.chunk_size = Bytes(1000);
+    list.size = Bytes(list.size.0 + 1);
+    list.partitions[1].start = Sector(u64::MAX);
+    list.partitions[2].size = Bytes::mib(11);
+    let wrong = plan(&list).unwrap_err();
     assert_eq!(wrong.len(), 4, "{wrong:?}");
-    let mut few = image(512).manifest;
+    let mut few = image(512).list;
     few.chunks.pop();
     assert_eq!(plan(&few).unwrap_err(), [Problem::Count { found: 7, needed: 8 }]);
-    let mut none = image(512).manifest;
+    let mut none = image(512).list;
     none.partitions.clear();
     assert_eq!(plan(&none).unwrap_err(), [Problem::NoPartitions]);
     none.sector_size = SectorSize(520);
@@ -45,18 +45,18 @@ proptest! {
         classes in proptest::collection::vec(0u8..3, 0..64),
         parts in proptest::collection::vec((any::<u32>(), prop_oneof![any::<u64>(), 0u64..65536], prop_oneof![any::<u64>(), (0u64..64).prop_map(|mib| mib << 20)]), 0..5),
     ) {
-        let mut manifest = image(512).manifest;
-        manifest.image.size = Bytes(size);
-        manifest.chunk_size = Bytes(chunk);
-        manifest.sector_size = SectorSize(sector);
+        let mut list = image(512).list;
+        list.size = Bytes(size);
+        list.chunk_size = Bytes(chunk);
+        list.sector_size = SectorSize(sector);
         let class = |class| [ChunkClass::Data, ChunkClass::Zero, ChunkClass::Free][usize::from(class)];
-        manifest.chunks = classes.iter().map(|c| Chunk { sha256: manifest.chunks[0].sha256, class: class(*c) }).collect();
-        let part = manifest.partitions[0].clone();
-        manifest.partitions = parts
+        list.chunks = classes.iter().map(|c| Chunk { sha256: list.chunks[0].sha256, class: class(*c) }).collect();
+        let part = list.partitions[0].clone();
+        list.partitions = parts
             .into_iter()
             .map(|(number, start, size)| Partition { number, start: Sector(start), size: Bytes(size), ..part.clone() })
             .collect();
-        if let Ok(pieces) = plan(&manifest) {
+        if let Ok(pieces) = plan(&list) {
             let mut at = Bytes::ZERO;
             for piece in &pieces {
                 prop_assert_eq!(piece.at, at);
@@ -66,18 +66,18 @@ proptest! {
                     prop_assert!(piece.at + piece.hold_back >= ALIGNMENT);
                 }
             }
-            prop_assert_eq!(at, manifest.image.size);
+            prop_assert_eq!(at, list.size);
         }
     }
 
     /// The manifest is a file from outside: whatever its bytes, reading it is an error or a manifest.
     #[test]
     fn any_bytes_are_read_without_a_panic(at in 0usize..2000, with in any::<[u8; 4]>()) {
-        let mut text = serde_json::to_vec(&image(512).manifest).unwrap();
+        let mut text = serde_json::to_vec(&image(512).list).unwrap();
         let at = at % (text.len() - 4);
         text[at..at + 4].copy_from_slice(&with);
-        if let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) {
-            let _ = plan(&manifest);
+        if let Ok(list) = serde_json::from_slice::<DiskImage>(&text) {
+            let _ = plan(&list);
         }
     }
 
@@ -89,7 +89,7 @@ proptest! {
         let mut head = image.bytes[..edge].to_vec();
         head[at..at + 16].copy_from_slice(&with);
         let tail = image.bytes[image.bytes.len() - edge..].to_vec();
-        let mut ends = crate::gpt::Ends::of(image.manifest.image.size, head, tail).unwrap();
+        let mut ends = crate::gpt::Ends::of(image.list.size, head, tail).unwrap();
         let _ = gptman::GPT::read_from(&mut ends, 512);
     }
 }
