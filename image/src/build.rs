@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use hearth::digest::Digest;
 use hearth::exit::{Exit, Kind as _};
-use hearth::layout::derived_id;
+use hearth::layout::{Part, derived_id};
 use hearth::manifest::{Bundle, CHUNK, FORMAT, ImageFile, Manifest, Package};
 use hearth::units::{Bytes, SectorSize};
 use nix::fcntl::{Flock, FlockArg};
@@ -75,34 +75,39 @@ pub fn run(request: &Request) -> Result<Outputs> {
         image_id,
         epoch: lock.source_date_epoch,
     };
-    let free = disk::assemble(&tools, &parts, image.path())?;
+    let assembled = disk::assemble(&tools, &parts, image.path())?;
     step.done(&layout.size.to_string());
 
     let step = progress::step("hashing");
-    let hashes = hashing::image(image.path(), &free)?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format: FORMAT,
         version: VERSION.into(),
         arch: recipe.arch().into(),
         image_id,
         source_date_epoch: lock.source_date_epoch,
-        image: ImageFile { name: name(&outputs.image()), size: layout.size, sha256: hashes.whole },
+        // Known when HEARTH is in its place.
+        image: ImageFile { name: name(&outputs.image()), size: layout.size, sha256: Digest::of("") },
         test_doubles: false,
         bundle,
         disk_guid: layout.disk_guid,
         sector_size: SectorSize::IMAGE,
         partitions: layout.partitions.clone(),
         chunk_size: CHUNK,
-        chunks: hashes.chunks,
+        chunks: hashing::chunks(image.path(), &assembled.free)?,
         packages: packages(&lock),
         overlay: layer.digests()?,
     };
+    let list = manifest.disk_image();
+    let hearth = list.chunks_of(Part::Hearth).context("HEARTH does not begin and end with a chunk")?;
+    assembled.add_hearth(&list.without_hearth())?;
+    let hashes = hashing::image(image.path(), &assembled.free, &manifest.chunks, &hearth)?;
+    (manifest.image.sha256, manifest.chunks) = (hashes.whole, hashes.chunks);
     let manifest_text = serde_json::to_string_pretty(&manifest).context("writing the manifest")? + "\n";
     let sbom_text =
         serde_json::to_string_pretty(&sbom::spdx(&manifest, &lock.suite)).context("writing the SBOM")? + "\n";
     let lock_text = lock.to_text()?;
-    let mut sums = format!("{}  {}\n", hashes.whole, name(&outputs.image()));
+    let mut sums = format!("{}  {}\n", manifest.image.sha256, name(&outputs.image()));
     let mut files = vec![(image, outputs.image())];
     for (path, text) in [(outputs.manifest(), manifest_text), (outputs.sbom(), sbom_text), (outputs.lock(), lock_text)]
     {

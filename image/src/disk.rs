@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use hearth::bootchain;
 use hearth::layout::{ESP_LABEL, HEARTH_LABEL, Part, derived_id};
+use hearth::manifest::{DiskImage, MEDIUM_FILE};
 use hearth::run::Cmd;
 use hearth::units::{Bytes, SectorSize};
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -51,36 +52,62 @@ pub fn begin(base: &Base, before: Bytes, file: &Path) -> Result<()> {
     sparse::copy(&from, &image, before)
 }
 
-/// Completes the image begun at `file`; returns the runs of it that belong to nothing.
-pub fn assemble(tools: &Tools, parts: &Parts<'_>, file: &Path) -> Result<Vec<Extent>> {
-    let scratch = Scratch::new()?;
-    let dir = scratch.path();
+/// An image that is complete but for `HEARTH`, which tells of all the rest.
+#[derive(Debug)]
+pub struct Assembled<'a> {
+    work: Work<'a>,
+    /// The runs of it that belong to nothing.
+    pub free: Vec<Extent>,
+}
+
+/// Puts everything but `HEARTH` into the image begun at `file`.
+pub fn assemble<'a>(tools: &Tools, parts: &'a Parts<'a>, file: &'a Path) -> Result<Assembled<'a>> {
     let image = File::options().read(true).write(true).open(file);
     let image = image.with_context(|| format!("opening {}", file.display()))?;
     image.set_len(parts.layout.size.0).with_context(|| format!("sizing {}", file.display()))?;
+    let scratch = Scratch::new()?;
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let work = Work { parts, dir, sandbox: tools.sandbox()?.bind(dir).bind(folder).bind(&parts.base.dir), file };
+    let sandbox = tools.sandbox()?.bind(scratch.path()).bind(folder).bind(&parts.base.dir);
+    let work = Work { parts, scratch, sandbox, file, image };
     let free = std::thread::scope(|scope| {
-        let small = scope.spawn(|| work.small_parts(&image));
-        let free = work.root(&image);
+        let small = scope.spawn(|| work.small_parts());
+        let free = work.root();
         small.join().map_err(|_| anyhow::anyhow!("assembling the boot partitions panicked"))??;
         free
     })?;
     let (head, tail) = parts.layout.table()?;
     // The MBR's first 440 bytes are GRUB's; the table's own begin behind them.
-    sparse::put(&image, &head[bootchain::MBR_CODE..], Bytes(bootchain::MBR_CODE as u64))?;
-    sparse::put(&image, &tail, parts.layout.size.saturating_sub(Bytes(tail.len() as u64)))?;
-    Ok(free)
+    sparse::put(&work.image, &head[bootchain::MBR_CODE..], Bytes(bootchain::MBR_CODE as u64))?;
+    sparse::put(&work.image, &tail, parts.layout.size.saturating_sub(Bytes(tail.len() as u64)))?;
+    Ok(Assembled { work, free })
 }
 
+impl Assembled<'_> {
+    /// Puts `HEARTH` into the image, with `list` as a file beside the target's own.
+    pub fn add_hearth(&self, list: &DiskImage) -> Result<()> {
+        let text = serde_json::to_string(list).context("writing what HEARTH says of the disk")? + "\n";
+        let path = self.work.dir().join(MEDIUM_FILE);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        set_times(&path, self.work.parts.epoch)?;
+        self.work.fill(Part::Hearth, &[path])?;
+        self.work.put(Part::Hearth)
+    }
+}
+
+#[derive(Debug)]
 struct Work<'a> {
     parts: &'a Parts<'a>,
-    dir: &'a Path,
+    scratch: Scratch,
     sandbox: Sandbox,
     file: &'a Path,
+    image: File,
 }
 
 impl Work<'_> {
+    fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
     fn tool(&self, program: &str) -> std::process::Command {
         let mut command = self.sandbox.command(program);
         command.env("SOURCE_DATE_EPOCH", self.parts.epoch.to_string()).env("TZ", "UTC");
@@ -92,20 +119,20 @@ impl Work<'_> {
         format!("{}?offset={}", self.file.display(), self.parts.layout.offset(Part::RootA).0)
     }
 
-    fn root(&self, image: &File) -> Result<Vec<Extent>> {
-        let staged = self.dir.join("overlay");
+    fn root(&self) -> Result<Vec<Extent>> {
+        let staged = self.dir().join("overlay");
         fs::create_dir(&staged).context("making the overlay's scratch folder")?;
-        let script = self.dir.join("overlay.debugfs");
+        let script = self.dir().join("overlay.debugfs");
         fs::write(&script, self.parts.layer.script(&self.parts.base.facts.paths, &staged, &staged)?)
             .context("writing the overlay's script")?;
         crate::debugfs::run(self.tool("debugfs"), &script, &self.device())?;
-        ext4::free_extents(image, self.parts.layout.offset(Part::RootA))
+        ext4::free_extents(&self.image, self.parts.layout.offset(Part::RootA))
     }
 
-    fn small_parts(&self, image: &File) -> Result<()> {
-        self.boot_code(image)?;
+    fn small_parts(&self) -> Result<()> {
+        self.boot_code()?;
         let boot = self.parts.base.dir.join("boot");
-        let esp = self.dir.join("esp");
+        let esp = self.dir().join("esp");
         for (from, to) in [
             (boot.join("shimx64.efi"), "EFI/BOOT/BOOTX64.EFI"),
             (boot.join("grubx64.efi"), "EFI/BOOT/grubx64.efi"),
@@ -114,21 +141,24 @@ impl Work<'_> {
         ] {
             stage(&from, &esp.join(to))?;
         }
-        self.fat(image, Part::Esp, ESP_LABEL, &esp)?;
-        let hearth = self.dir.join("hearth");
+        self.format(Part::Esp, ESP_LABEL)?;
+        self.fill(Part::Esp, &self.staged(&esp)?)?;
+        self.put(Part::Esp)?;
+        let hearth = self.dir().join("hearth");
         let source = self.parts.target.join("hearth-partition");
         for entry in fs::read_dir(&source).with_context(|| format!("reading {}", source.display()))? {
             let entry = entry?;
             stage(&entry.path(), &hearth.join(entry.file_name()))?;
         }
-        self.fat(image, Part::Hearth, HEARTH_LABEL, &hearth)
+        self.format(Part::Hearth, HEARTH_LABEL)?;
+        self.fill(Part::Hearth, &self.staged(&hearth)?)
     }
 
     /// GRUB for BIOS: its core in the first partition, the code that finds it in the MBR.
-    fn boot_code(&self, image: &File) -> Result<()> {
-        let core = self.dir.join("core.img");
+    fn boot_code(&self) -> Result<()> {
+        let core = self.dir().join("core.img");
         let modules = self.parts.base.dir.join("boot/i386-pc");
-        let config = self.dir.join("bios-core.cfg");
+        let config = self.dir().join("bios-core.cfg");
         fs::copy(self.parts.target.join("boot/bios-core.cfg"), &config)
             .context("taking the BIOS core's configuration")?;
         Cmd::from_command("making GRUB's BIOS core", self.tool("grub-mkimage"))
@@ -138,31 +168,48 @@ impl Work<'_> {
         let core = fs::read(&core).context("reading GRUB's core")?;
         let boot = fs::read(modules.join("boot.img")).context("reading GRUB's boot.img")?;
         let made = bootchain::bios_boot_images(&boot, &core, start)?;
-        sparse::put(image, &made.mbr_code, Bytes::ZERO)?;
-        sparse::put(image, &made.core, self.parts.layout.offset(Part::Bios))
+        sparse::put(&self.image, &made.mbr_code, Bytes::ZERO)?;
+        sparse::put(&self.image, &made.core, self.parts.layout.offset(Part::Bios))
     }
 
-    /// Makes a FAT32 file system of the files in `from`, the same bytes every time.
-    fn fat(&self, image: &File, part: Part, label: &str, from: &Path) -> Result<()> {
-        let file = self.dir.join(format!("{}.fat", part.name()));
+    /// The file system for `part`, before it is put into the image.
+    fn fat(&self, part: Part) -> PathBuf {
+        self.dir().join(format!("{}.fat", part.name()))
+    }
+
+    /// Makes a FAT32 file system, the same bytes every time.
+    fn format(&self, part: Part, label: &str) -> Result<()> {
+        let file = self.fat(part);
         let made = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
         made.set_len(self.parts.layout.size_of(part).0)?;
-        set_times(from, self.parts.epoch)?;
         let id = &derived_id(self.parts.image_id, label).simple().to_string()[..8];
         Cmd::from_command(format!("making the {label} file system"), self.tool("mkfs.fat"))
             .args(["--invariant", "-F", "32", "-s", "1", "-i", id, "-n", label])
             .arg(&file)
-            .run()?;
-        let mut names: Vec<PathBuf> =
+            .run()
+    }
+
+    /// What lies in the folder `from`, in a fixed order and with the time of all files.
+    fn staged(&self, from: &Path) -> Result<Vec<PathBuf>> {
+        set_times(from, self.parts.epoch)?;
+        let mut paths: Vec<PathBuf> =
             fs::read_dir(from)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-        names.sort();
-        Cmd::from_command(format!("filling the {label} file system"), self.tool("mcopy"))
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Copies files and folders to the top of the file system for `part`.
+    fn fill(&self, part: Part, paths: &[PathBuf]) -> Result<()> {
+        Cmd::from_command(format!("filling the {} file system", part.name()), self.tool("mcopy"))
             .args(["-s", "-p", "-m", "-Q", "-i"])
-            .arg(&file)
-            .args(&names)
+            .arg(self.fat(part))
+            .args(paths)
             .arg("::/")
-            .run()?;
-        sparse::copy(&File::open(&file)?, image, self.parts.layout.offset(part))
+            .run()
+    }
+
+    fn put(&self, part: Part) -> Result<()> {
+        sparse::copy(&File::open(self.fat(part))?, &self.image, self.parts.layout.offset(part))
     }
 }
 

@@ -1,10 +1,13 @@
-//! Reads a finished image once and hashes it twice at the same time: all of it for
-//! the sums file, on another core, and its chunks for the manifest.
+//! The digests of an image: of its chunks for the manifest, and of all of it for the sums.
+//! `HEARTH` tells the digests of the chunks around it, so a build needs those before the
+//! image is whole: they are worked out on all cores, and the whole in a second pass.
 
 use std::fs::File;
 use std::io::Write as _;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -27,10 +30,37 @@ pub struct Hashes {
 /// filled and hashed by itself, and one is spare, so that nobody waits for a copy.
 const BUFFERS: usize = 4;
 
-/// Hashes the image at `path`; chunks that lie in `free` altogether are declared free.
-pub fn image(path: &Path, free: &[Extent]) -> Result<Hashes> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let size = Bytes(file.metadata()?.len());
+/// The chunks of the image at `path`; those that lie in `free` altogether are declared free.
+pub fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
+    let image = Image::open(path, free)?;
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Chunk)>> {
+        let mut buffer = image.zeros.to_vec();
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= image.count() {
+                return Ok(done);
+            }
+            let bytes = if image.is_stored(index) { image.load(index, &mut buffer)? } else { image.zeros(index) };
+            done.push((index, image.describe(index, bytes)));
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let mut done = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("hashing panicked"))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?
+    .concat();
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, chunk)| chunk).collect())
+}
+
+/// Reads the image at `path` once, and hashes all of it on another core. Its chunks are
+/// `known` already, but for those that are to be hashed `anew`.
+pub fn image(path: &Path, free: &[Extent], known: &[Chunk], anew: &Range<usize>) -> Result<Hashes> {
+    let image = Image::open(path, free)?;
     let (give, take) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(1);
     std::thread::scope(|scope| {
         let whole = scope.spawn(move || -> Result<Digest> {
@@ -40,55 +70,92 @@ pub fn image(path: &Path, free: &[Extent]) -> Result<Hashes> {
             }
             Ok(hasher.finish().0)
         });
-        let chunks = chunks(&file, size, free, |block, length| {
-            give.send((block, length)).map_err(|_| anyhow!("hashing the image ended early"))
-        });
+        let read = || -> Result<Vec<Chunk>> {
+            let mut buffers = vec![image.zeros.clone(); BUFFERS];
+            let mut chunks = Vec::with_capacity(image.count());
+            for index in 0..image.count() {
+                let block = if image.is_stored(index) {
+                    buffers.rotate_left(1);
+                    image.load(index, Arc::make_mut(&mut buffers[0]).as_mut_slice())?;
+                    &buffers[0]
+                } else {
+                    &image.zeros
+                };
+                let length = image.zeros(index).len();
+                give.send((block.clone(), length)).map_err(|_| anyhow!("hashing the image ended early"))?;
+                chunks.push(match known.get(index) {
+                    Some(known) if !anew.contains(&index) => known.clone(),
+                    _ => image.describe(index, &block[..length]),
+                });
+            }
+            Ok(chunks)
+        };
+        let chunks = read();
         drop(give);
         let whole = whole.join().map_err(|_| anyhow!("hashing the image panicked"))??;
         Ok(Hashes { whole, chunks: chunks? })
     })
 }
 
-/// The chunk table of an image; each chunk is passed to `also` (a buffer and how much of it counts).
-fn chunks(
-    file: &File,
+/// An image, and what of it need not be read.
+struct Image<'a> {
+    file: File,
     size: Bytes,
-    free: &[Extent],
-    also: impl Fn(Arc<Vec<u8>>, usize) -> Result<()>,
-) -> Result<Vec<Chunk>> {
-    let stored = sparse::extents(file)?;
-    let zeros = Arc::new(vec![0; usize::try_from(CHUNK.0)?]);
-    let zero_digest = Digest::of(zeros.as_slice());
-    let mut buffers = vec![zeros.clone(); BUFFERS];
-    let (mut chunks, mut at, mut next) = (Vec::new(), Bytes::ZERO, 0);
-    while at < size {
-        let end = Bytes((at + CHUNK).0.min(size.0));
-        let length = usize::try_from((end - at).0)?;
-        while stored.get(next).is_some_and(|extent| extent.end <= at) {
-            next += 1;
-        }
-        // Holes are not read.
-        let block = if stored.get(next).is_some_and(|extent| extent.start < end) {
-            buffers.rotate_left(1);
-            file.read_exact_at(&mut Arc::make_mut(&mut buffers[0])[..length], at.0).context("reading the image")?;
-            &buffers[0]
-        } else {
-            &zeros
-        };
-        also(block.clone(), length)?;
-        let zero = Arc::ptr_eq(block, &zeros) || block[..length] == zeros[..length];
-        let sha256 = if zero && length == zeros.len() { zero_digest } else { Digest::of(&block[..length]) };
-        let class = if covered(free, Extent { start: at, end }) {
+    stored: Vec<Extent>,
+    free: &'a [Extent],
+    zeros: Arc<Vec<u8>>,
+    zero_digest: Digest,
+}
+
+impl<'a> Image<'a> {
+    fn open(path: &Path, free: &'a [Extent]) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let zeros = Arc::new(vec![0; usize::try_from(CHUNK.0)?]);
+        let (size, stored) = (Bytes(file.metadata()?.len()), sparse::extents(&file)?);
+        Ok(Self { file, size, stored, free, zero_digest: Digest::of(zeros.as_slice()), zeros })
+    }
+
+    fn count(&self) -> usize {
+        usize::try_from(self.size.0.div_ceil(CHUNK.0)).unwrap_or(usize::MAX)
+    }
+
+    /// Where the chunk lies.
+    fn place(&self, index: usize) -> Extent {
+        let start = CHUNK * index as u64;
+        Extent { start, end: Bytes((start + CHUNK).0.min(self.size.0)) }
+    }
+
+    /// Holes are not read.
+    fn is_stored(&self, index: usize) -> bool {
+        let Extent { start, end } = self.place(index);
+        let next = self.stored.partition_point(|extent| extent.end <= start);
+        self.stored.get(next).is_some_and(|extent| extent.start < end)
+    }
+
+    /// As many zeros as the chunk is long.
+    fn zeros(&self, index: usize) -> &[u8] {
+        let Extent { start, end } = self.place(index);
+        &self.zeros[..usize::try_from((end - start).0).unwrap_or(self.zeros.len())]
+    }
+
+    fn load<'b>(&self, index: usize, into: &'b mut [u8]) -> Result<&'b [u8]> {
+        let part = &mut into[..self.zeros(index).len()];
+        self.file.read_exact_at(part, self.place(index).start.0).context("reading the image")?;
+        Ok(part)
+    }
+
+    fn describe(&self, index: usize, bytes: &[u8]) -> Chunk {
+        let zero = bytes == self.zeros(index);
+        let sha256 = if zero && bytes.len() == self.zeros.len() { self.zero_digest } else { Digest::of(bytes) };
+        let class = if covered(self.free, self.place(index)) {
             ChunkClass::Free
         } else if zero {
             ChunkClass::Zero
         } else {
             ChunkClass::Data
         };
-        chunks.push(Chunk { sha256, class });
-        at = end;
+        Chunk { sha256, class }
     }
-    Ok(chunks)
 }
 
 /// Whether `free` (sorted, apart from each other) covers all of `wanted`.
@@ -130,7 +197,8 @@ mod tests {
         file.as_file().set_len(CHUNK.0 * 3 + 100).unwrap();
         sparse::put(file.as_file(), b"x", CHUNK).unwrap();
         let free = [Extent { start: CHUNK * 2, end: CHUNK * 3 }];
-        let hashes = image(file.path(), &free).unwrap();
+        let hashes = image(file.path(), &free, &[], &(0..0)).unwrap();
+        assert_eq!(chunks(file.path(), &free).unwrap(), hashes.chunks);
         let classes: Vec<ChunkClass> = hashes.chunks.iter().map(|chunk| chunk.class).collect();
         assert_eq!(classes, [ChunkClass::Zero, ChunkClass::Data, ChunkClass::Free, ChunkClass::Zero]);
         let bytes = std::fs::read(file.path()).unwrap();
@@ -138,5 +206,18 @@ mod tests {
         for (chunk, bytes) in hashes.chunks.iter().zip(bytes.chunks(usize::try_from(CHUNK.0).unwrap())) {
             assert_eq!(chunk.sha256, Digest::of(bytes));
         }
+    }
+    #[test]
+    fn what_is_known_is_hashed_again_only_where_it_changed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(CHUNK.0 * 3).unwrap();
+        let known = chunks(file.path(), &[]).unwrap();
+        for at in [CHUNK, CHUNK * 2] {
+            sparse::put(file.as_file(), b"x", at).unwrap();
+        }
+        let hashes = image(file.path(), &[], &known, &(1..2)).unwrap();
+        let now = chunks(file.path(), &[]).unwrap();
+        assert_eq!(hashes.chunks, [known[0].clone(), now[1].clone(), known[2].clone()]);
+        assert_eq!(hashes.whole, Digest::of(std::fs::read(file.path()).unwrap()));
     }
 }

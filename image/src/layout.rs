@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use hearth::exit::{Exit, Kind as _};
 use hearth::gpt;
 use hearth::layout::{ALIGNMENT, Part, derived_id};
-use hearth::manifest::Partition;
+use hearth::manifest::{CHUNK, Partition};
 use hearth::units::{Bytes, Sector, SectorSize};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -45,11 +45,20 @@ impl Sizes {
             }
             Ok(size)
         };
-        Ok(Self {
+        let sizes = Self {
             bios: size(&file.bios, "bios")?,
             esp: size(&file.esp, "esp")?,
             hearth: size(&file.hearth, "hearth")?,
-        })
+        };
+        for (at, name) in [(sizes.before_root() - sizes.hearth, "hearth"), (sizes.before_root(), "root-a")] {
+            if at.round_up(CHUNK) != at {
+                let why = "what is made anew on each disk and what is copied must not share a chunk";
+                let path = path.display();
+                return Err(anyhow!("{path}: {name} would begin at {at}, which is no multiple of {CHUNK}: {why}"))
+                    .kind(Exit::Input);
+            }
+        }
+        Ok(sizes)
     }
 
     /// Where root begins.

@@ -100,7 +100,7 @@ fn check_chunks(image: &Path, manifest: &Manifest, wrong: &mut Vec<String>) -> R
         wrong.push(format!("it has {is} bytes instead of {should}"));
         return Ok(());
     }
-    let Hashes { whole, chunks: found } = hashing::image(image, &[])?;
+    let Hashes { whole, chunks: found } = hashing::image(image, &[], &[], &(0..0))?;
     for (number, (found, listed)) in found.iter().zip(&manifest.chunks).enumerate() {
         let start = manifest.chunk_size * number as u64;
         if found.sha256 != listed.sha256 {

@@ -90,10 +90,7 @@ pub fn plan(image: &DiskImage) -> Result<Vec<Piece>, Vec<Problem>> {
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    // Before the first partition lies the table, behind the last its copy.
-    let sector = image.sector_size;
-    let tables_end = image.partitions.iter().map(|part| part.start.offset(sector)).min().unwrap_or(ALIGNMENT);
-    let copy_from = image.partitions.iter().map(|part| end(part, sector)).max().unwrap_or(size);
+    let (tables_end, copy_from) = between_tables(image);
     let pieces = image.chunks.iter().enumerate().map(|(index, listed)| {
         let at = chunk * index as u64;
         let len = Bytes(chunk.0.min(size.0 - at.0));
@@ -104,6 +101,15 @@ pub fn plan(image: &DiskImage) -> Result<Vec<Piece>, Vec<Problem>> {
         Piece { index, at, len, hold_back, blank_from, work }
     });
     Ok(pieces.collect())
+}
+
+/// Before the first partition lies the table, behind the last its copy: where the one's place
+/// ends, and where the other's begins.
+pub(super) fn between_tables(image: &DiskImage) -> (Bytes, Bytes) {
+    let sector = image.sector_size;
+    let first = image.partitions.iter().map(|part| part.start.offset(sector)).min();
+    let last = image.partitions.iter().map(|part| end(part, sector)).max();
+    (first.unwrap_or(ALIGNMENT), last.unwrap_or(image.size))
 }
 
 fn check(image: &DiskImage) -> Vec<Problem> {

@@ -31,6 +31,8 @@ pub(crate) struct Fake {
     lie: Option<Lie>,
     /// Reads of this byte give a flipped bit.
     pub(crate) flips: Option<Bytes>,
+    /// Reads of this byte fail.
+    pub(crate) unreadable: Option<Bytes>,
     /// Writes to this byte fail.
     pub(crate) refuses: Option<Bytes>,
     /// After so many writes every further one fails, as when the cable is pulled.
@@ -41,7 +43,24 @@ impl Fake {
     /// A disk full of what somebody left there.
     pub(crate) fn new(size: Bytes, sector: u32) -> Self {
         let state = Mutex::new(State { bytes: pattern(size, 3), ..State::default() });
-        Self { state, size, sector: SectorSize(sector), lie: None, flips: None, refuses: None, dies_after: None }
+        Self {
+            state,
+            size,
+            sector: SectorSize(sector),
+            lie: None,
+            flips: None,
+            unreadable: None,
+            refuses: None,
+            dies_after: None,
+        }
+    }
+
+    /// A disk that holds `bytes`.
+    pub(crate) fn holding(bytes: Vec<u8>, sector: u32) -> Self {
+        let mut fake = Self::new(Bytes::ZERO, sector);
+        fake.size = Bytes(bytes.len() as u64);
+        fake.state.get_mut().unwrap().bytes = bytes;
+        fake
     }
 
     pub(crate) fn lying(mut self, lie: Lie) -> Self {
@@ -97,6 +116,9 @@ impl Medium for Fake {
 
     fn read_at(&self, at: Bytes, into: &mut [u8]) -> io::Result<()> {
         let (from, _) = self.place(at, into.len())?;
+        if covers(at, into.len(), self.unreadable).is_some() {
+            return Err(io::Error::other("the disk gives up"));
+        }
         into.copy_from_slice(&self.state.lock().unwrap().bytes[from..from + into.len()]);
         if let Some(place) = covers(at, into.len(), self.flips) {
             into[place] ^= 0x10;

@@ -1,14 +1,17 @@
-//! Files for the `HEARTH` partition that travel with a flash. They are put there before the
-//! disk gets its partition table, so a disk that starts has them.
+//! Files for the `HEARTH` partition that travel with a flash, and a whole new `HEARTH` for a
+//! copy. They are put there before the disk gets its partition table, so a disk that starts
+//! has them.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use fatfs::{FileSystem, FsOptions};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use zeroize::Zeroizing;
 
+use super::buffer::Buffer;
 use super::medium::Medium;
+use super::write;
 use crate::layout::HEARTH_LABEL;
 use crate::manifest::Partition;
 use crate::units::{Bytes, SectorSize};
@@ -58,6 +61,50 @@ pub fn put(medium: &dyn Medium, partition: &Partition, sector: SectorSize, files
             .and_then(|mut from| from.read_to_end(&mut back))
             .with_context(|| what(file))?;
         ensure!(back == file.bytes, "{}: the disk does not give back what was written to it", what(file));
+    }
+    Ok(())
+}
+
+/// How much is written at a time.
+const PIECE: usize = 1 << 22;
+
+/// FAT32 is not valid below this size.
+const FAT32_FROM: Bytes = Bytes::mib(34);
+
+/// Makes `partition` anew, with `files` in it, and reads it back. It is made in memory, where
+/// it needs little: nearly all of it is zeros.
+pub fn make(
+    medium: &dyn Medium,
+    partition: &Partition,
+    sector: SectorSize,
+    volume: u32,
+    files: &[HearthFile],
+) -> Result<()> {
+    let what = || format!("making {HEARTH_LABEL}");
+    let mut fat = Cursor::new(vec![0; usize::try_from(partition.size.0)?]);
+    let mut label = [b' '; 11];
+    label[..HEARTH_LABEL.len()].copy_from_slice(HEARTH_LABEL.as_bytes());
+    let mut options = FormatVolumeOptions::new().volume_id(volume).volume_label(label);
+    options = options.bytes_per_sector(u16::try_from(sector.0).with_context(what)?).bytes_per_cluster(sector.0);
+    if partition.size >= FAT32_FROM {
+        options = options.fat_type(FatType::Fat32);
+    }
+    format_volume(&mut fat, options).with_context(what)?;
+    let inside = FileSystem::new(&mut fat, FsOptions::new()).map_err(|error| anyhow!("{error}")).with_context(what)?;
+    for file in files {
+        let mut to = inside.root_dir().create_file(&file.name).with_context(what)?;
+        to.write_all(&file.bytes).and_then(|()| to.flush()).with_context(what)?;
+    }
+    inside.unmount().with_context(what)?;
+    let at = |index: usize| partition.start.offset(sector) + Bytes((index * PIECE) as u64);
+    let (mut buffer, mut scratch) = (Buffer::new(PIECE), Buffer::new(PIECE));
+    for (index, piece) in fat.get_ref().chunks(PIECE).enumerate() {
+        buffer[..piece.len()].copy_from_slice(piece);
+        write::put(medium, at(index), &buffer[..piece.len()]).with_context(what)?;
+    }
+    medium.flush().with_context(what)?;
+    for (index, piece) in fat.get_ref().chunks(PIECE).enumerate() {
+        write::compare(medium, at(index), piece, &mut scratch).with_context(what)?;
     }
     Ok(())
 }

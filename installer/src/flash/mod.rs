@@ -12,6 +12,7 @@ mod fake;
 pub mod hearth_files;
 pub mod installed;
 mod medium;
+pub mod medium_source;
 mod note;
 mod refusal;
 mod table;

@@ -82,14 +82,14 @@ fn fat(sector: SectorSize) -> Vec<u8> {
     bytes.into_inner()
 }
 
-struct Silent;
+pub(super) struct Silent;
 
 impl Watch for Silent {
     fn advance(&self, _: Bytes) {}
 }
 
 /// Writes `image` to `disk`; the ids follow from `drawn`.
-fn flash(image: &Image, disk: &Fake, drawn: u128) -> anyhow::Result<Outcome> {
+pub(super) fn flash(image: &Image, disk: &Fake, drawn: u128) -> anyhow::Result<Outcome> {
     flash_with(image, &image.bytes, disk, drawn, true, &[])
 }
 
@@ -110,7 +110,7 @@ fn flash_with(
 }
 
 /// Whether firmware would find anything to start.
-fn starts(disk: &Fake) -> bool {
+pub(super) fn starts(disk: &Fake) -> bool {
     let bytes = disk.bytes();
     let edge = usize::try_from(gpt::EDGE.0).unwrap();
     let mut ends = Ends::of(disk.size(), bytes[..edge].to_vec(), bytes[bytes.len() - edge..].to_vec()).unwrap();

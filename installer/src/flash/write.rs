@@ -4,6 +4,7 @@
 //! an interrupted disk starts nothing; the last sector written is the first.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -17,7 +18,7 @@ use crate::digest::Digest;
 use crate::exit::{Exit, Kind as _};
 use crate::layout::ALIGNMENT;
 use crate::manifest::DiskImage;
-use crate::units::Bytes;
+use crate::units::{Bytes, SectorSize};
 
 /// How many chunks are in memory at once. With chunks of 4 MiB and zstd's window of 8 MiB
 /// a whole flash stays below 64 MiB.
@@ -324,7 +325,7 @@ fn read_back(
 }
 
 /// Fails, with the place, unless the medium holds `bytes` at `at`.
-fn compare(medium: &dyn Medium, at: Bytes, bytes: &[u8], scratch: &mut Buffer) -> Result<()> {
+pub(super) fn compare(medium: &dyn Medium, at: Bytes, bytes: &[u8], scratch: &mut Buffer) -> Result<()> {
     let found = &mut scratch[..bytes.len()];
     get(medium, at, found)?;
     if found == bytes {
@@ -362,27 +363,29 @@ fn recheck(job: &Job<'_>, expected: &Expected, medium: &dyn Medium) -> Result<()
 }
 
 /// Writes, and on an error tells which sector it was.
-fn put(medium: &dyn Medium, at: Bytes, bytes: &[u8]) -> Result<()> {
+pub(super) fn put(medium: &dyn Medium, at: Bytes, bytes: &[u8]) -> Result<()> {
     let Err(error) = medium.write_at(at, bytes) else { return Ok(()) };
-    let sector = medium.sector().bytes();
-    let bad = sectors(bytes.len(), sector)
-        .find(|(from, to)| medium.write_at(at + Bytes(*from as u64), &bytes[*from..*to]).is_err());
-    let place = at.0 + bad.map_or(0, |(from, _)| from as u64);
+    let fails = |at, range: Range<usize>| medium.write_at(at, &bytes[range]).is_err();
+    let place = bad_place(medium.sector(), at, bytes.len(), fails).0;
     Err(error).with_context(|| format!("writing to the disk at byte {place}")).kind(Exit::Io)
 }
 
 /// Reads, and on an error tells which sector it was.
 fn get(medium: &dyn Medium, at: Bytes, into: &mut [u8]) -> Result<()> {
     let Err(error) = medium.read_at(at, into) else { return Ok(()) };
-    let sector = medium.sector().bytes();
-    let bad = sectors(into.len(), sector)
-        .find(|(from, to)| medium.read_at(at + Bytes(*from as u64), &mut into[*from..*to]).is_err());
-    let place = at.0 + bad.map_or(0, |(from, _)| from as u64);
+    let place = bad_place(medium.sector(), at, into.len(), |at, range| medium.read_at(at, &mut into[range]).is_err()).0;
     Err(error).with_context(|| format!("reading back from the disk at byte {place}")).kind(Exit::Io)
 }
 
-/// The sectors of `len` bytes: begin and end of each.
-fn sectors(len: usize, sector: Bytes) -> impl Iterator<Item = (usize, usize)> {
-    let step = usize::try_from(sector.0).unwrap_or(len).max(1);
-    (0..len).step_by(step).map(move |from| (from, len.min(from + step)))
+/// The first of the sectors in `len` bytes from `at` for which `fails` says yes: it is given
+/// the sector's place, and where in those bytes it lies. If none fails now, `at`.
+pub(super) fn bad_place(
+    sector: SectorSize,
+    at: Bytes,
+    len: usize,
+    mut fails: impl FnMut(Bytes, Range<usize>) -> bool,
+) -> Bytes {
+    let step = sector.0.max(1) as usize;
+    let mut places = (0..len).step_by(step).map(|from| (at + Bytes(from as u64), from..len.min(from + step)));
+    places.find(|(at, range)| fails(*at, range.clone())).map_or(at, |(at, _)| at)
 }
