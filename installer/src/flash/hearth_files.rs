@@ -78,10 +78,12 @@ pub fn make(
     partition: &Partition,
     sector: SectorSize,
     volume: u32,
-    files: &[HearthFile],
+    files: &[&HearthFile],
 ) -> Result<()> {
     let what = || format!("making {HEARTH_LABEL}");
-    let mut fat = Cursor::new(vec![0; usize::try_from(partition.size.0)?]);
+    // Answers may be among the files, and they hold secrets.
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(partition.size.0)?]);
+    let mut fat = Cursor::new(&mut bytes[..]);
     let mut label = [b' '; 11];
     label[..HEARTH_LABEL.len()].copy_from_slice(HEARTH_LABEL.as_bytes());
     let mut options = FormatVolumeOptions::new().volume_id(volume).volume_label(label);
@@ -98,12 +100,12 @@ pub fn make(
     inside.unmount().with_context(what)?;
     let at = |index: usize| partition.start.offset(sector) + Bytes((index * PIECE) as u64);
     let (mut buffer, mut scratch) = (Buffer::new(PIECE), Buffer::new(PIECE));
-    for (index, piece) in fat.get_ref().chunks(PIECE).enumerate() {
+    for (index, piece) in bytes.chunks(PIECE).enumerate() {
         buffer[..piece.len()].copy_from_slice(piece);
         write::put(medium, at(index), &buffer[..piece.len()]).with_context(what)?;
     }
     medium.flush().with_context(what)?;
-    for (index, piece) in fat.get_ref().chunks(PIECE).enumerate() {
+    for (index, piece) in bytes.chunks(PIECE).enumerate() {
         write::compare(medium, at(index), piece, &mut scratch).with_context(what)?;
     }
     Ok(())

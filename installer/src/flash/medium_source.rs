@@ -48,13 +48,17 @@ impl fmt::Debug for MediumSource {
     }
 }
 
-/// The ids that the copy gets.
-#[derive(Clone, Copy, Debug)]
-pub struct Ids {
+/// What the copy has of its own.
+#[derive(Clone, Debug)]
+pub struct Own {
     /// What the ids of the table and its partitions follow from.
     pub table: Uuid,
     /// The volume id of the new `HEARTH`.
     pub hearth: u32,
+    /// What lies on it besides what is copied: a disk that starts has all of it.
+    pub files: Vec<HearthFile>,
+    /// Where former contents must not be found later on: begin and length, at most 1 MiB.
+    pub cleared: Vec<(Bytes, Bytes)>,
 }
 
 impl MediumSource {
@@ -106,9 +110,9 @@ impl MediumSource {
 
     /// Writes Hearth to `target`, which is claimed meanwhile and must be approved by now. If it
     /// fails, nothing starts from `target`; done again, it goes on where it stopped.
-    pub fn clone_to(&self, target: &Disk, ids: Ids, watch: &dyn Watch) -> Result<Outcome> {
+    pub fn clone_to(&self, target: &Disk, own: &Own, watch: &dyn Watch) -> Result<Outcome> {
         let medium = BlockDevice::claim(&target.path, target.size, target.logical_sector)?;
-        let outcome = self.write_to(&medium, traces(target), ids, watch).with_context(|| {
+        let outcome = self.write_to(&medium, traces(target), own, watch).with_context(|| {
             let to = &target.path;
             format!(
                 "copying Hearth from {} to {to} stopped; {to} has no partition table, so nothing starts from it",
@@ -122,15 +126,17 @@ impl MediumSource {
     fn write_to(
         &self,
         medium: &dyn Medium,
-        traces: Vec<(Bytes, Bytes)>,
-        ids: Ids,
+        mut traces: Vec<(Bytes, Bytes)>,
+        own: &Own,
         watch: &dyn Watch,
     ) -> Result<Outcome> {
         let image = &self.image;
-        let table = FinalTable::new(image, medium.size(), ids.table)?;
+        traces.extend(&own.cleared);
+        let table = FinalTable::new(image, medium.size(), own.table)?;
         let job = Job { image, pieces: &self.pieces, table, traces, verify: true };
+        let files: Vec<&HearthFile> = self.files.iter().chain(&own.files).collect();
         write::write(&job, self.bytes()?, medium, watch, |medium| match image.find(Part::Hearth) {
-            Some(hearth) => hearth_files::make(medium, hearth, image.sector_size, ids.hearth, &self.files),
+            Some(hearth) => hearth_files::make(medium, hearth, image.sector_size, own.hearth, &files),
             None => Err(anyhow!("the image has no partition {}", Part::Hearth.name())).kind(Exit::Refused),
         })
     }

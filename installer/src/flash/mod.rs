@@ -33,11 +33,13 @@ use crate::units::Bytes;
 /// Where former contents of a disk left signatures: both edges of every partition it had.
 /// They would be taken for somebody's data once the disk is set up.
 pub fn traces(disk: &Disk) -> Vec<(Bytes, Bytes)> {
-    let edges = |start: Bytes, size: Bytes| {
-        let len = Bytes(size.0.min(ALIGNMENT.0));
-        [(start, len), (start + size.saturating_sub(len), len)]
-    };
     disk.partitions.iter().filter_map(|part| Some(edges(part.start?, part.size))).flatten().collect()
+}
+
+/// Where signatures lie in `size` bytes from `start`: the begin and the length of both edges.
+pub fn edges(start: Bytes, size: Bytes) -> [(Bytes, Bytes); 2] {
+    let len = Bytes(size.0.min(ALIGNMENT.0));
+    [(start, len), (start + size.saturating_sub(len), len)]
 }
 
 #[cfg(test)]

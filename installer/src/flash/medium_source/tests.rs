@@ -3,7 +3,12 @@ use crate::facts::zoo;
 use crate::flash::fake::Fake;
 use crate::flash::tests::{Silent, flash, image, starts};
 
-const IDS: Ids = Ids { table: Uuid::from_u128(77), hearth: 0x1234_abcd };
+const HEARTH_ID: u32 = 0x1234_abcd;
+
+fn own() -> Own {
+    let files = vec![HearthFile::new("hearth.toml", b"answers".to_vec())];
+    Own { table: Uuid::from_u128(77), hearth: HEARTH_ID, files, cleared: Vec::new() }
+}
 
 /// What HEARTH of a written disk holds that is copied.
 fn files(list: &DiskImage) -> Vec<HearthFile> {
@@ -31,7 +36,7 @@ fn source(disk: Fake) -> MediumSource {
 }
 
 fn copy(source: &MediumSource, target: &Fake) -> Result<Outcome> {
-    source.write_to(target, Vec::new(), IDS, &Silent)
+    source.write_to(target, Vec::new(), &own(), &Silent)
 }
 
 #[test]
@@ -39,7 +44,8 @@ fn a_copy_starts_and_is_the_image_with_a_hearth_and_a_table_of_its_own() {
     for sector in [512, 4096] {
         let (image, target) = (image(sector), Fake::new(Bytes::mib(24), sector));
         let source = source(Fake::holding(stick(sector), sector));
-        let outcome = copy(&source, &target).unwrap();
+        let own = Own { cleared: vec![(Bytes::mib(20), Bytes::mib(1))], ..own() };
+        let outcome = source.write_to(&target, Vec::new(), &own, &Silent).unwrap();
         // Of 15 MiB two are free, two HEARTH's and one the table's.
         assert_eq!((outcome.written, outcome.verified), (Bytes::mib(10), source.total()));
         assert!(starts(&target));
@@ -48,10 +54,12 @@ fn a_copy_starts_and_is_the_image_with_a_hearth_and_a_table_of_its_own() {
         for same in [0..MBR_CODE, mib(1, 2), mib(4, 10), mib(12, 14)] {
             assert!(bytes[same.clone()] == image.bytes[same.clone()], "{same:?} with sectors of {sector}");
         }
+        assert!(bytes[mib(20, 21)].iter().all(|byte| *byte == 0), "what is to be cleared is there");
+        assert!(bytes[mib(21, 22)].iter().any(|byte| *byte != 0), "what is beside it is gone");
         let fat = bytes[mib(2, 4)].to_vec();
         let fat = fatfs::FileSystem::new(io::Cursor::new(fat), fatfs::FsOptions::new()).unwrap();
-        assert_eq!((fat.volume_label(), fat.volume_id()), ("HEARTH".to_owned(), IDS.hearth));
-        for file in files(&image.list) {
+        assert_eq!((fat.volume_label(), fat.volume_id()), ("HEARTH".to_owned(), HEARTH_ID));
+        for file in files(&image.list).iter().chain(&own.files) {
             let mut found = Vec::new();
             fat.root_dir().open_file(&file.name).unwrap().read_to_end(&mut found).unwrap();
             assert!(found == *file.bytes, "{}", file.name);
