@@ -207,6 +207,7 @@ mod tests {
             assert_eq!(chunk.sha256, Digest::of(bytes));
         }
     }
+
     #[test]
     fn what_is_known_is_hashed_again_only_where_it_changed() {
         let file = tempfile::NamedTempFile::new().unwrap();

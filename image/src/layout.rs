@@ -133,11 +133,24 @@ mod tests {
     use std::io::{Seek as _, SeekFrom, Write as _};
 
     fn sizes() -> Sizes {
-        Sizes { bios: Bytes::mib(1), esp: Bytes::mib(64), hearth: Bytes::mib(64) }
+        Sizes { bios: Bytes::mib(3), esp: Bytes::mib(64), hearth: Bytes::mib(64) }
     }
 
     fn example() -> Layout {
         Layout::plan(sizes(), Bytes(Bytes::mib(100).0 + 4096), Uuid::nil())
+    }
+
+    #[test]
+    fn what_is_made_anew_shares_no_chunk_with_what_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |bios: u64, esp: u64, hearth: u64| {
+            let text = format!("bios = \"{bios}MiB\"\nesp = \"{esp}MiB\"\nhearth = \"{hearth}MiB\"\n");
+            std::fs::write(dir.path().join("partitions.toml"), text).unwrap();
+            Sizes::read(dir.path()).map(Sizes::before_root).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(3, 64, 64), Ok(Bytes::mib(132)));
+        assert!(read(1, 64, 64).unwrap_err().contains("hearth would begin at 66.0 MiB"));
+        assert!(read(3, 64, 65).unwrap_err().contains("root-a would begin at 133.0 MiB"));
     }
 
     #[test]
