@@ -13,6 +13,9 @@ use anyhow::{Result, anyhow};
 
 use crate::units::{Sector, SectorSize};
 
+/// What firmware starts on the EFI system partition when nothing else is said. Hearth's own entry names it, too.
+pub const LOADER: &str = r"\EFI\BOOT\BOOTX64.EFI";
+
 /// Where GRUB's core looks for its files; the partition is the disk's own, by number.
 const PREFIX: &str = "(,gpt4)/boot/grub";
 

@@ -149,9 +149,14 @@ fn token_of(plan: &AdoptPlan) -> Token {
     Token::for_disk(plan.disk.serial.as_deref(), plan.disk.wwn.as_deref(), table)
 }
 
+/// The approved plan as it lies on HEARTH, in [`PLAN_FILE`].
+pub(crate) fn approved(plan: AdoptPlan, by: By) -> Result<Vec<u8>> {
+    Approved::new(plan, by).to_bytes()
+}
+
 /// Leaves the approved plan on HEARTH and starts the machine again.
 pub(crate) fn hand_over(machine: &mut impl Machine, disk: &Disk, plan: AdoptPlan, by: By) -> Result<()> {
-    let bytes = Approved::new(plan, by).to_bytes()?;
+    let bytes = approved(plan, by)?;
     machine
         .put_hearth_file(&Dev::hearth(&disk.name), PLAN_FILE, &bytes)
         .context("writing the approved plan to HEARTH")?;

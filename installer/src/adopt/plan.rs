@@ -250,6 +250,20 @@ pub fn plan_for(facts: &Facts, disk: &Disk, survey: &Survey, install: Uuid) -> R
     }
 }
 
+/// Plans for `disk`, to which Hearth will be copied from a disk with the table `source`. The copy
+/// has the planned ids in its table from the first moment; all of them follow from `install`.
+pub fn plan_for_copy(facts: &Facts, disk: &Disk, source: &Table, install: Uuid) -> Result<AdoptPlan, Refusal> {
+    // As flash writes it: without attributes, whatever another computer gave those of the source.
+    let own = |entry: &Entry| {
+        let id = derived_id(install, &format!("partition {}", entry.name));
+        Entry { id, attributes: 0, ..entry.clone() }
+    };
+    let entries = source.entries.iter().map(own).collect();
+    let before = Table { id: derived_id(install, "disk"), sector_size: source.sector_size, entries };
+    let extents = lay_out(disk, &before)?;
+    Ok(compose(facts, disk, install, &before, &extents))
+}
+
 fn leftover_refusal(disk: &Disk, leftover: &Leftover) -> Refusal {
     let label = leftover.content.label.as_deref().map(|label| format!(" \"{}\"", text::cut(label, 20)));
     let what = format!("{}{}", leftover.content.kind, label.unwrap_or_default());

@@ -10,19 +10,19 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::{Entry, Table};
-use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
 use crate::answers::{FILE_NAME, FileSystem, Secret};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
-use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, derived_id, from_gpt_bytes};
+use crate::layout::{ADOPTED, DATA_DIR, HEARTH_LABEL, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
 use crate::units::{Bytes, Sector, SectorSize};
 
-/// The only disk.
+/// The disk that the image was written to: the only one, or a stick that setup writes another from.
 pub(crate) const DISK: &str = "nvme0n1";
 
 /// How large root-a is in the image.
@@ -40,6 +40,12 @@ pub(crate) struct World {
     pub(crate) links: BTreeMap<String, String>,
     pub(crate) keys: bool,
     pub(crate) hearth: BTreeMap<String, Vec<u8>>,
+    /// What lies on HEARTH of other disks, by their names.
+    pub(crate) hearths: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// The disk that Hearth was written to: all that is said of root here is said of that one.
+    pub(crate) home: Option<String>,
+    /// What the firmware starts first.
+    pub(crate) first: Option<String>,
     /// Files with their mode and owner.
     pub(crate) placed: BTreeMap<String, File>,
     pub(crate) accounts: BTreeMap<String, Account>,
@@ -77,6 +83,17 @@ pub(crate) enum Loss {
     Some(u64),
 }
 
+/// What becomes of the wish to start from another disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Firmware {
+    /// UEFI that does what it is told.
+    Obeys,
+    /// UEFI that takes no entry.
+    Refuses,
+    /// BIOS, with the stick before all disks.
+    Bios,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Fake {
     pub(crate) now: World,
@@ -88,6 +105,13 @@ pub(crate) struct Fake {
     pub(crate) serial: Option<String>,
     /// Disks besides the one that Hearth was started from, as they were before anything was done.
     pub(crate) others: Vec<Disk>,
+    /// The disk that this start is from.
+    boot: String,
+    pub(crate) firmware: Firmware,
+    /// [`DISK`] takes no writes.
+    pub(crate) stick_refuses: bool,
+    /// [`DISK`] was pulled out.
+    pub(crate) stick_gone: bool,
     places: BTreeMap<u32, Place>,
     mounts: BTreeSet<String>,
     pub(crate) leftovers: BTreeMap<u64, Content>,
@@ -119,6 +143,10 @@ impl Fake {
             mode: Mode::Setup,
             serial: Some("S4EWNX0N123456".to_owned()),
             others: Vec::new(),
+            boot: DISK.to_owned(),
+            firmware: Firmware::Obeys,
+            stick_refuses: false,
+            stick_gone: false,
             places: BTreeMap::new(),
             mounts: BTreeSet::new(),
             leftovers: BTreeMap::new(),
@@ -138,7 +166,7 @@ impl Fake {
         for part in [Part::Esp, Part::Hearth] {
             let start = table.part(part).unwrap().offset(sector).0;
             for copy in [0, 6] {
-                fake.store(start + copy * UNIT, &fat_sector());
+                fake.store(start + copy * UNIT, &fat_sector([1, 2, 3, 4]));
             }
         }
         fake.durable = fake.now.clone();
@@ -184,15 +212,26 @@ impl Fake {
     /// Starts as GRUB and the kernel would; fails the test if they disagree.
     pub(crate) fn boot(&mut self) {
         self.mounts.clear();
-        let table = Table::read(self, DISK, self.size, self.sector).expect("the kernel finds no valid table");
+        for world in [&mut self.now, &mut self.durable] {
+            world.placed.retain(|path, _| !path.starts_with("/run/"));
+        }
+        let first = self.now.first.clone().filter(|_| self.firmware == Firmware::Obeys);
+        let next = first.or_else(|| self.now.home.clone().filter(|_| self.stick_gone));
+        self.boot = next.filter(|name| self.table_of(name).is_ok()).unwrap_or_else(|| DISK.to_owned());
+        let table = self.table_of(&self.boot).expect("the kernel finds no valid table");
+        let sector = table.sector_size;
         self.places = self.kernel_places();
         let root = table.part(Part::RootA).expect("the kernel finds no root-a");
-        assert_eq!(root.offset(self.sector), Bytes::mib(130), "root-a moved");
-        assert!(root.size(self.sector) >= self.now.root_size, "root-a became smaller than its file system");
+        assert_eq!(root.offset(sector), Bytes::mib(130), "root-a moved");
+        assert!(
+            !self.is_home() || root.size(sector) >= self.now.root_size,
+            "root-a became smaller than its file system"
+        );
         assert_eq!(self.grubs_root_id(), root.id, "GRUB names a root that the kernel does not have");
-        self.mode = if self.now.settled.contains(ADOPTED) {
+        let hearth = self.on_hearth(&Dev::hearth(&self.boot));
+        self.mode = if self.is_home() && self.now.settled.contains(ADOPTED) {
             Mode::Normal
-        } else if self.now.hearth.contains_key(PLAN_FILE) {
+        } else if hearth.is_some_and(|files| files.contains_key(PLAN_FILE)) {
             Mode::Adopt
         } else {
             Mode::Setup
@@ -205,10 +244,10 @@ impl Fake {
 
     /// GRUB reads the first table, and checks no sums.
     fn grubs_root_id(&self) -> Uuid {
-        let sector = u64::from(self.sector.0);
-        let header = self.load(sector, 8);
+        let (sector, base) = (u64::from(self.sector.0), self.base(&self.boot));
+        let header = self.load(base + sector, 8);
         assert_eq!(header, b"EFI PART", "GRUB finds no table");
-        let entry = self.load(2 * sector + 3 * 128 + 16, 16);
+        let entry = self.load(base + 2 * sector + 3 * 128 + 16, 16);
         from_gpt_bytes(entry.try_into().unwrap())
     }
 
@@ -227,16 +266,64 @@ impl Fake {
     }
 
     fn kernel_places(&self) -> BTreeMap<u32, Place> {
-        let table = Table::read(self, DISK, self.size, self.sector).unwrap();
-        let place = |e: &Entry| Place { start: e.offset(self.sector), size: e.size(self.sector) };
+        let table = self.table_of(&self.boot).unwrap();
+        let sector = table.sector_size;
+        let place = |e: &Entry| Place { start: e.offset(sector), size: e.size(sector) };
         table.entries.iter().map(|entry| (entry.number, place(entry))).collect()
     }
 
-    /// The other disks lie far behind the first one.
+    fn table_of(&self, name: &str) -> Result<Table> {
+        let other = self.others.iter().find(|disk| disk.name == name);
+        let (size, sector) = other.map_or((self.size, self.sector), |disk| (disk.size, disk.logical_sector));
+        Table::read(self, name, size, sector)
+    }
+
+    /// Where a disk begins: the others lie far behind the first one.
+    fn base(&self, name: &str) -> u64 {
+        self.others.iter().position(|disk| disk.name == name).map_or(0, |index| (index as u64 + 1) << 48)
+    }
+
     fn at(&self, dev: &Dev, offset: Bytes) -> u64 {
-        match self.others.iter().position(|disk| disk.name == dev.disk) {
-            Some(index) => ((index as u64 + 1) << 48) + offset.0,
-            None => offset.0 + dev.part.map_or(0, |number| self.places[&number].start.0),
+        // Of other disks than the one it was started from only tables are read and written.
+        let part = dev.part.filter(|_| dev.disk == self.boot);
+        self.base(&dev.disk) + offset.0 + part.map_or(0, |number| self.places[&number].start.0)
+    }
+
+    /// Whether this start is from the disk that is, or will be, the system disk.
+    fn is_home(&self) -> bool {
+        self.now.home.as_deref().unwrap_or(DISK) == self.boot
+    }
+
+    fn on_hearth(&self, dev: &Dev) -> Option<&BTreeMap<String, Vec<u8>>> {
+        if dev.disk == DISK { Some(&self.now.hearth) } else { self.now.hearths.get(&dev.disk) }
+    }
+
+    /// Changes HEARTH of a disk, durably.
+    fn change_hearth(&mut self, dev: &Dev, change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Result<()> {
+        self.effect()?;
+        ensure!(!(self.stick_refuses && dev.disk == DISK), "the stick is read-only");
+        for world in [&mut self.now, &mut self.durable] {
+            if dev.disk == DISK {
+                change(&mut world.hearth);
+            } else {
+                change(world.hearths.get_mut(&dev.disk).expect("that disk has no HEARTH"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the root that this start sees holds `path`. That of a stick holds nothing of what was
+    /// done on the disk written from it.
+    fn sees(&self, path: &str) -> bool {
+        self.is_home() || path.starts_with("/run/") || path == crate::facts::IMAGE_FILE
+    }
+
+    /// Takes the table and HEARTH off another disk.
+    fn blank(&mut self, name: &str) {
+        let base = self.base(name) / UNIT;
+        for world in [&mut self.now, &mut self.durable] {
+            world.sectors.retain(|at, _| !(base..base + (1 << 38)).contains(at));
+            world.hearths.remove(name);
         }
     }
 
@@ -249,8 +336,10 @@ impl Fake {
         now.partitions = partitions(&disk.name, &table);
         for part in &mut now.partitions {
             let made = self.now.formatted.get(&format!("/dev/{}", part.device));
-            part.content =
-                made.map(|made| Content { kind: "made".to_owned(), label: None, id: Some(made.id.to_string()) });
+            if let Some(made) = made {
+                let id = Some(made.id.to_string());
+                part.content = Some(Content { kind: "made".to_owned(), label: None, id });
+            }
         }
         now
     }
@@ -279,7 +368,11 @@ fn partitions(disk: &str, table: &Table) -> Vec<Partition> {
         name: Some(entry.name.clone()),
         kind: Some(entry.kind.to_string()),
         guid: Some(entry.id.to_string()),
-        content: None,
+        content: (entry.number == Part::Hearth.number()).then(|| Content {
+            kind: "vfat".to_owned(),
+            label: Some(HEARTH_LABEL.to_owned()),
+            id: None,
+        }),
         mountpoints: Vec::new(),
         holders: Vec::new(),
     };
@@ -292,12 +385,12 @@ fn chunks(at: u64, bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     bytes.chunks(size).enumerate().map(|(i, chunk)| (at / UNIT + i as u64, chunk.to_vec())).collect()
 }
 
-fn fat_sector() -> Vec<u8> {
+fn fat_sector(id: [u8; 4]) -> Vec<u8> {
     let mut sector = vec![0; 512];
     sector[11..13].copy_from_slice(&512u16.to_le_bytes());
     sector[50..52].copy_from_slice(&6u16.to_le_bytes());
     sector[66] = 0x29;
-    sector[67..71].copy_from_slice(&[1, 2, 3, 4]);
+    sector[67..71].copy_from_slice(&id);
     sector[82..90].copy_from_slice(b"FAT32   ");
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
     sector
@@ -332,13 +425,19 @@ impl Machine for Fake {
         let mut facts = zoo::facts("mini-pc");
         facts.mode = Some(self.mode);
         let mut disk = facts.disks.swap_remove(0);
-        disk.boot_medium = true;
         disk.size = self.size;
         disk.serial.clone_from(&self.serial);
         disk.logical_sector = self.sector;
         let table = Table::read(self, DISK, self.size, self.sector);
         disk.partitions = table.map(|table| partitions(DISK, &table)).unwrap_or_default();
         facts.disks = std::iter::once(disk).chain(self.others.iter().map(|disk| self.now(disk))).collect();
+        facts.disks.retain(|disk| !(self.stick_gone && disk.name == DISK));
+        for disk in &mut facts.disks {
+            disk.boot_medium = disk.name == self.boot;
+        }
+        if self.firmware == Firmware::Bios {
+            facts.firmware = crate::facts::Firmware::Bios;
+        }
         Ok(facts)
     }
 
@@ -367,12 +466,12 @@ impl Machine for Fake {
         Ok(Zeroizing::new((0..count).map(|i| u8::try_from(i * 37 % 251).unwrap()).collect()))
     }
 
-    fn hearth_file(&self, _: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.now.hearth.get(name).cloned())
+    fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.on_hearth(hearth).and_then(|files| files.get(name)).cloned())
     }
 
-    fn answer_file(&self, _: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
-        let found = self.now.hearth.get_key_value(FILE_NAME);
+    fn answer_file(&self, hearth: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
+        let found = self.on_hearth(hearth).and_then(|files| files.get_key_value(FILE_NAME));
         Ok(found.map(|(name, bytes)| (name.clone(), Zeroizing::new(bytes.clone()))))
     }
 
@@ -381,9 +480,8 @@ impl Machine for Fake {
     }
 
     fn exists(&self, path: &str) -> bool {
-        let on_root = self.now.links.contains_key(path)
-            || self.now.placed.contains_key(path)
-            || ["/home", "/var/log", "/etc/hearth"].contains(&path);
+        let made = self.now.links.contains_key(path) || self.now.placed.contains_key(path);
+        let on_root = made && self.sees(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
         let mounted = self.mounts.contains(DATA_DIR);
         on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
     }
@@ -528,17 +626,56 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn put_hearth_file(&mut self, _: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
-        self.effect()?;
-        self.now.hearth.insert(name.to_owned(), bytes.to_vec());
-        self.durable.hearth.insert(name.to_owned(), bytes.to_vec());
+    fn put_hearth_file(&mut self, hearth: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
+        self.change_hearth(hearth, |files| drop(files.insert(name.to_owned(), bytes.to_vec())))
+    }
+
+    fn remove_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        self.change_hearth(hearth, |files| drop(files.remove(name)))
+    }
+
+    fn can_copy(&self, from: &Disk) -> Result<()> {
+        ensure!(from.name == DISK, "{} cannot be copied", from.path);
         Ok(())
     }
 
-    fn remove_hearth_file(&mut self, _: &Dev, name: &str) -> Result<()> {
+    fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()> {
+        let name = copy.to.name.as_str();
+        // A cut on the way leaves a disk without a table.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss != Loss::All) {
+            self.blank(name);
+        }
         self.effect()?;
-        self.now.hearth.remove(name);
-        self.durable.hearth.remove(name);
+        self.blank(name);
+        let mut table = self.table_of(&copy.from.name)?;
+        table.id = derived_id(copy.own.table, "disk");
+        for entry in &mut table.entries {
+            entry.id = derived_id(copy.own.table, &format!("partition {}", entry.name));
+        }
+        let base = self.base(name);
+        for write in table.writes(self, name, copy.to.size)? {
+            self.store(base + write.offset.0, &write.bytes);
+        }
+        for (part, id) in [(Part::Esp, [1, 2, 3, 4]), (Part::Hearth, copy.own.hearth.to_le_bytes())] {
+            let start = base + table.part(part).unwrap().offset(table.sector_size).0;
+            for copy in [0, 6] {
+                self.store(start + copy * UNIT, &fat_sector(id));
+            }
+        }
+        for world in [&mut self.now, &mut self.durable] {
+            let files = copy.own.files.iter().map(|file| (file.name.clone(), file.bytes.to_vec()));
+            world.hearths.insert(name.to_owned(), files.collect());
+            world.home = Some(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
+        self.effect()?;
+        ensure!(self.firmware != Firmware::Refuses, "no space left in the firmware's memory");
+        ensure!(self.table_of(&esp.disk)?.part(Part::Esp).is_some_and(|entry| entry.id == id), "no such partition");
+        self.now.first = Some(esp.disk.clone());
+        self.durable.first = Some(esp.disk.clone());
         Ok(())
     }
 
@@ -553,11 +690,11 @@ impl Machine for Fake {
     }
 
     fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.now.placed.get(path).map(|file| file.bytes.to_vec()))
+        Ok(self.now.placed.get(path).filter(|_| self.sees(path)).map(|file| file.bytes.to_vec()))
     }
 
     fn has_file(&self, file: &File) -> Result<bool> {
-        Ok(self.now.placed.get(&file.path) == Some(file))
+        Ok(self.sees(&file.path) && self.now.placed.get(&file.path) == Some(file))
     }
 
     fn put_file(&mut self, file: &File) -> Result<()> {

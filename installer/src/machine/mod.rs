@@ -5,6 +5,7 @@
 mod duckdns;
 #[cfg(test)]
 pub(crate) mod fake;
+mod firmware;
 mod host;
 pub(crate) mod real;
 pub(crate) mod recording;
@@ -25,7 +26,8 @@ pub(crate) use real::on_hearth;
 pub use repository::Repository;
 
 use crate::answers::{FileSystem, Secret};
-use crate::facts::{Content, Facts};
+use crate::facts::{Content, Disk, Facts};
+use crate::flash::medium_source::Own;
 use crate::layout::Part;
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
@@ -93,6 +95,17 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {}", self.login, self.groups.join(", "))
     }
+}
+
+/// Hearth, to be copied from the disk it was started from to another one.
+#[derive(Clone, Debug)]
+pub struct SystemCopy<'a> {
+    /// The disk it was started from.
+    pub from: &'a Disk,
+    /// The disk that is written over.
+    pub to: &'a Disk,
+    /// What the copy has of its own.
+    pub own: Own,
 }
 
 /// A part of the running system that reads its files again when told to.
@@ -209,6 +222,17 @@ pub trait Machine {
 
     /// Overwrites a file there before it is removed, so that its clusters no longer hold what it held.
     fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()>;
+
+    /// Whether the disk that Hearth was started from can be copied: an error says why not.
+    fn can_copy(&self, from: &Disk) -> Result<()>;
+
+    /// Copies Hearth to another disk, proves it, and makes the kernel take its partitions. As long as it
+    /// is not finished that disk has no partition table, so nothing starts from it.
+    fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()>;
+
+    /// Has UEFI start the disk with this EFI system partition before all others. `id` is the partition's
+    /// own in the table.
+    fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()>;
 
     /// Starts the machine again.
     fn restart(&mut self) -> Result<()>;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,11 +15,13 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict, duckdns, host};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host};
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
-use crate::facts::{Content, Facts, gather};
+use crate::facts::{Content, Disk, Facts, gather};
+use crate::flash::Watch;
+use crate::flash::medium_source::MediumSource;
 use crate::page::text::wrap;
 use crate::render;
 use crate::render::authelia::Cost;
@@ -111,13 +114,7 @@ impl Machine for Real {
     }
 
     fn say(&mut self, line: &str) {
-        println!("{line}");
-        for console in consoles() {
-            // A console that cannot be written to is nobody's screen.
-            if let Ok(mut tty) = OpenOptions::new().write(true).open(&console) {
-                let _ = tty.write_all(format!("{line}\r\n").as_bytes());
-            }
-        }
+        say(line);
     }
 
     fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()> {
@@ -256,6 +253,21 @@ impl Machine for Real {
         mounted.unmount()
     }
 
+    fn can_copy(&self, from: &Disk) -> Result<()> {
+        MediumSource::open(from).map(drop)
+    }
+
+    fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()> {
+        let source = MediumSource::open(copy.from)?;
+        let watch = Told::new(&copy.to.name, source.total());
+        source.clone_to(copy.to, &copy.own, &watch)?;
+        tell_udev(&copy.to.name)
+    }
+
+    fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
+        firmware::start_first(esp, id)
+    }
+
     fn restart(&mut self) -> Result<()> {
         Cmd::new("restarting", "systemctl").arg("reboot").run()
     }
@@ -333,6 +345,41 @@ impl Machine for Real {
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {
         host::refresh(part)
+    }
+}
+
+fn say(line: &str) {
+    println!("{line}");
+    for console in consoles() {
+        // A console that cannot be written to is nobody's screen.
+        if let Ok(mut tty) = OpenOptions::new().write(true).open(&console) {
+            let _ = tty.write_all(format!("{line}\r\n").as_bytes());
+        }
+    }
+}
+
+/// Tells on every console how far a copy is: a line for each tenth.
+struct Told {
+    disk: String,
+    total: Bytes,
+    done: Mutex<Bytes>,
+}
+
+impl Told {
+    fn new(disk: &str, total: Bytes) -> Self {
+        Self { disk: disk.to_owned(), total, done: Mutex::default() }
+    }
+}
+
+impl Watch for Told {
+    fn advance(&self, count: Bytes) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenths = |done: Bytes| done.0 * 10 / self.total.0.max(1);
+        let before = tenths(*done);
+        *done = *done + count;
+        if tenths(*done) > before {
+            say(&format!("Hearth: writing to {}: {} %", self.disk, tenths(*done) * 10));
+        }
     }
 }
 

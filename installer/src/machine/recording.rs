@@ -10,9 +10,9 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::Table;
-use super::{Account, Dev, Machine, Place, Refresh, Repository, Verdict};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::answers::{FileSystem, Secret};
-use crate::facts::{Content, Facts};
+use crate::facts::{Content, Disk, Facts};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
@@ -230,6 +230,20 @@ impl<M: Machine> Machine for Recording<'_, M> {
     fn remove_hearth_file(&mut self, _: &Dev, name: &str) -> Result<()> {
         self.note(format!("remove {name} from HEARTH"));
         self.hearth.insert(name.to_owned(), None);
+        Ok(())
+    }
+
+    fn can_copy(&self, from: &Disk) -> Result<()> {
+        self.real.can_copy(from)
+    }
+
+    fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()> {
+        self.note(format!("write Hearth from {} over all of {}", copy.from.path, copy.to.path));
+        Ok(())
+    }
+
+    fn start_first(&mut self, esp: &Dev, _: Uuid) -> Result<()> {
+        self.note(format!("have the firmware start from {} first", esp.path()));
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::answers::{self, Problems};
 use crate::facts::{Facts, Mode};
 use crate::machine::{Dev, on_hearth};
 use crate::run::Cmd;
-use crate::setup::{FAILED, SEALED};
+use crate::setup::{FAILED, MOVED, SEALED};
 
 /// The unit that looks for an answer file once, at the start.
 const UNIT: &str = "hearth-setup-unattended.service";
@@ -33,15 +33,24 @@ pub enum AnswerFile {
     Wrong(Problems),
     /// It cannot be read; the text says why.
     Unreadable(String),
+    /// Setup went on on another disk, or is writing to it; the text says so.
+    Moved(String),
+    /// Writing to another disk stopped; the text says why, a reason a line.
+    Unwritten(String),
 }
 
 impl AnswerFile {
     /// Looks on the HEARTH of the disk that setup was started from, and at what came of it.
     pub fn look(facts: &Facts) -> Self {
         let Some(disk) = facts.boot_disk().filter(|_| facts.mode == Some(Mode::Setup)) else { return Self::Absent };
+        let failed = failure();
+        match (moved(), &failed) {
+            (Some(text), None) => return Self::Moved(text),
+            (Some(_), Some(why)) => return Self::Unwritten(why.clone()),
+            (None, _) => {}
+        }
         let found = look(&disk.name);
         let sealed = Path::new(SEALED).exists();
-        let failed = failure();
         match found {
             Ok(None) if failed.is_none() => Self::Absent,
             Ok(Some((name, _))) if sealed => Self::Ignored(name),
@@ -59,6 +68,11 @@ impl AnswerFile {
         }
     }
 
+    /// Whether setup has written to a disk in this start.
+    pub(super) fn has_written(&self) -> bool {
+        matches!(self, Self::Moved(_) | Self::Unwritten(_))
+    }
+
     /// What the page says of it; with `full` more than the least.
     pub(super) fn lines(&self, full: bool) -> Vec<String> {
         match self {
@@ -73,6 +87,9 @@ impl AnswerFile {
                 let what = format!("{} has {errors}, so setup does not follow it.", problems.name);
                 first(&what, lines.iter().map(String::as_str), full)
             }
+            Self::Moved(text) if full => said(text),
+            Self::Moved(text) => vec![cut(&format!("{FIRST}{text}"), WIDTH)],
+            Self::Unwritten(why) => first(UNWRITTEN, why.lines(), full),
             Self::Unreadable(why) if full => said(&format!("cannot be read: {why}")),
             Self::Unreadable(why) => vec![cut(&format!("{FIRST}cannot be read: {why}"), WIDTH)],
         }
@@ -85,6 +102,7 @@ impl AnswerFile {
                 let errors = count(problems.list.len(), "error");
                 (format!("{}: {errors}", problems.name), problems.lines().collect())
             }
+            Self::Unwritten(why) => (UNWRITTEN.to_owned(), why.lines().map(str::to_owned).collect()),
             Self::Failed(why) => {
                 (format!("the answer file was not followed. {CORRECT}"), why.lines().map(str::to_owned).collect())
             }
@@ -101,9 +119,17 @@ pub(super) fn failure() -> Option<String> {
     fs::read_to_string(FAILED).ok()
 }
 
+/// Where setup goes on, if not here.
+pub(super) fn moved() -> Option<String> {
+    fs::read_to_string(MOVED).ok()
+}
+
 /// The beginning of what is said of answers, and of the lines below.
 const FIRST: &str = "  answers  ";
 const INDENT: &str = "           ";
+
+/// Of a disk that has no partition table now, and gets it at the next start.
+const UNWRITTEN: &str = "writing Hearth to another disk stopped; the next start goes on.";
 
 /// What to do.
 const CORRECT: &str = "Correct it, and start again.";

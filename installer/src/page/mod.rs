@@ -175,11 +175,11 @@ struct Watch {
     fresh: Option<State>,
 }
 
-type State = (Vec<Nic>, String, Option<Door>, Option<String>);
+type State = (Vec<Nic>, String, Option<Door>, [Option<String>; 2]);
 
 impl Watch {
     fn new(nics: &[Nic], door: Option<Door>) -> Self {
-        Self { seen: (nics.to_vec(), disks(), door, answers::failure()), fresh: None }
+        Self { seen: (nics.to_vec(), disks(), door, came_of_answers()), fresh: None }
     }
 
     /// True once something differs and has stayed so between two looks: addresses come
@@ -187,7 +187,7 @@ impl Watch {
     fn changed(&mut self) -> bool {
         // Without an answer from `ip` there is nothing new to show either.
         let Ok(nics) = nics_now() else { return false };
-        let now = (nics, disks(), Door::look(), answers::failure());
+        let now = (nics, disks(), Door::look(), came_of_answers());
         if now == self.seen {
             self.fresh = None;
             return false;
@@ -196,6 +196,10 @@ impl Watch {
         self.fresh = Some(now);
         settled
     }
+}
+
+fn came_of_answers() -> [Option<String>; 2] {
+    [answers::failure(), answers::moved()]
 }
 
 fn disks() -> String {

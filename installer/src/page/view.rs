@@ -80,7 +80,7 @@ fn compose(
     door: Option<(&Door, Place)>,
     full: bool,
 ) -> Vec<String> {
-    let mut out = title(facts, situation);
+    let mut out = title(facts, situation, answers);
     if let Some((door, place)) = door {
         out.extend(door::lines(door, place, facts, full));
     }
@@ -104,10 +104,12 @@ fn compose(
 }
 
 /// The first lines: which Hearth this is and what it is doing.
-fn title(facts: &Facts, situation: &Situation) -> Vec<String> {
+fn title(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<String> {
     let mut out = vec![String::new()];
     let head = format!("Hearth {}", facts.version());
     match situation {
+        // What follows says which disk was.
+        Situation::Setup if answers.has_written() => out.push(format!("{head} - setup.")),
         Situation::Setup => out.extend(wrap("", &format!("{head} - setup. Nothing on any disk has been changed."))),
         Situation::Stopped(why) => {
             out.extend(wrap("", &format!("{head} - stopped while preparing this disk.")));

@@ -25,8 +25,21 @@ pub struct Report<'a> {
 pub enum Outcome<'a> {
     /// The machine is set up.
     Success(Success<'a>),
+    /// It goes on on another disk.
+    Moved(Moved<'a>),
     /// It is not.
     Failure(Failure<'a>),
+}
+
+/// Hearth on another disk, where setting up goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved<'a> {
+    /// The name that the machine gets.
+    pub hostname: &'a str,
+    /// The disk.
+    pub disk: &'a str,
+    /// What else must be known, a sentence each.
+    pub notes: &'a [String],
 }
 
 /// A machine that is set up.
@@ -64,6 +77,7 @@ impl Report<'_> {
     pub fn text(&self) -> String {
         let lines = match &self.outcome {
             Outcome::Success(success) => success.lines(self),
+            Outcome::Moved(moved) => moved.lines(self),
             Outcome::Failure(failure) => failure.lines(self),
         };
         lines.iter().map(|line| format!("{line}\r\n")).collect()
@@ -99,6 +113,21 @@ impl Success<'_> {
         lines.extend(wrap("Go on at:   ", &next));
         lines.extend([String::new(), "What was done:".to_owned()]);
         lines.extend(self.done.iter().flat_map(|done| wrap("- ", done)));
+        lines
+    }
+}
+
+impl Moved<'_> {
+    fn lines(&self, report: &Report<'_>) -> Vec<String> {
+        let Self { hostname, disk, .. } = self;
+        let mut lines = report.head(&format!("this machine goes on from {disk}"));
+        let what = format!(
+            "Hearth was written to {disk}, and read back. The machine restarts from that disk and sets itself up there \
+             as {hostname}. In the end this report is replaced by that of the machine, if this stick is still plugged \
+             in; else that is on the HEARTH partition of the disk."
+        );
+        lines.extend(wrap("", &what));
+        lines.extend(self.notes.iter().flat_map(|note| wrap("- ", note)));
         lines
     }
 }
@@ -155,6 +184,17 @@ mod tests {
         let text = report(Outcome::Success(SUCCESS));
         assert!(text.contains("as ada at the console; nobody may log in by SSH") && !text.contains("SHA256"), "{text}");
         assert!(text.contains("no service runs yet"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_that_goes_on_from_another_disk() {
+        let notes = ["This machine was started by BIOS."];
+        let text = report(Outcome::Moved(Moved {
+            hostname: "hearth",
+            disk: "Samsung SSD 970 EVO Plus 1TB, serial S4EWNX0N123456",
+            notes: &notes.map(ToOwned::to_owned),
+        }));
+        golden::check_text("report-moved", &text);
     }
 
     #[test]

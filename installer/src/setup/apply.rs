@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result};
 use super::journal::{Event, Journal};
 use super::plan::SetupPlan;
 use super::take::{ANSWERS, SEALED, pending};
-use super::{disks, steps};
+use super::{disks, moved, steps};
 use crate::answers::{self, Answers};
 use crate::claim;
 use crate::exit::{Exit, Kind as _};
+use crate::machine::real::say_failure;
 use crate::machine::{Dev, Machine};
 use crate::render::report::{FILE_NAME as REPORT, Outcome, Report, Success};
 use crate::render::{File, Owner};
@@ -117,6 +118,11 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
 fn seal(machine: &mut impl Machine, job: &Job, journal: &Journal) -> Result<()> {
     let text = success(machine, job, journal)?;
     machine.put_hearth_file(&job.hearth, REPORT, text.as_bytes()).context("writing the report to HEARTH")?;
+    for dev in moved::sticks(machine, job.plan.digest(), &job.hearth)? {
+        if let Err(error) = machine.put_hearth_file(&dev, REPORT, text.as_bytes()) {
+            say_failure(machine, &format!("{VOICE}: the report could not be written to {}", dev.path()), &error);
+        }
+    }
     machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
     machine.remove_file(ANSWERS)?;
     machine.say(&format!("{VOICE}: this machine is set up."));

@@ -2,8 +2,8 @@
 //! was approved is carried out, however often the power goes in between.
 //!
 //! In setup mode [`unattended`] finds an answer file, plans, and hands over: the approved
-//! plan and the answers lie on HEARTH of the disk that Hearth will run from. That disk is
-//! then started for good. Adoption prepares it and takes both over ([`take`]), and
+//! plan and the answers lie on HEARTH of the disk that Hearth will run from, which is this
+//! one or one that it is written to ([`moved`]). That disk is then started for good. Adoption prepares it and takes both over ([`take`]), and
 //! [`resume`] carries out the rest, at every start until the machine is sealed.
 
 mod apply;
@@ -12,6 +12,7 @@ mod disks;
 mod dry_run;
 mod journal;
 mod mounts;
+mod moved;
 pub mod plan;
 pub mod refusal;
 mod remains;
@@ -25,7 +26,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::adopt::{self, By, survey};
-use crate::answers::{Answers, FILE_NAME};
+use crate::answers::{Answers, DiskChoice, FILE_NAME};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Facts, Mode};
 use crate::flash::installed;
@@ -36,7 +37,8 @@ use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
-use plan::{Planned, Route, Surveys};
+pub(crate) use moved::MOVED;
+use plan::{Planned, Route, SetupPlan, Surveys};
 pub use remains::{Remains, roles_of};
 use source::Found;
 pub(crate) use take::SEALED;
@@ -56,65 +58,87 @@ fn begin(machine: &mut impl Machine) -> Result<()> {
     }
     let facts = machine.facts()?;
     let found = match source::find(machine, &facts) {
-        Ok(None) => return Ok(()),
-        Ok(Some(found)) => found,
+        Ok(found) => found,
         Err(error) => {
             say_failure(machine, "Hearth: the answer file was not followed", &error);
             keep_failure(machine, &error);
             return Err(error);
         }
     };
-    let done = follow(machine, &facts, &found);
+    if let Some(moved) = moved::noted(machine, &facts, found.as_ref()) {
+        return moved::wait(machine, &facts, &moved, found.as_ref());
+    }
+    let Some(found) = found else { return Ok(()) };
+    let (done, outcome) = match follow(machine, &facts, &found) {
+        Ok(Next::Stay(planned)) => (hand_over(machine, &facts, &found.bytes, planned, By::AnswerFile), NOT_FOLLOWED),
+        Ok(Next::Write(planned)) => (moved::write(machine, &facts, &found, planned), NOT_WRITTEN),
+        Ok(Next::Written(plan)) => (moved::finish(machine, &found, &plan, false), NOT_WRITTEN),
+        Err(error) => (Err(error), NOT_FOLLOWED),
+    };
     if let Err(error) = &done {
-        say_failure(machine, "Hearth: the answer file was not followed. No disk was changed", error);
+        say_failure(machine, &format!("Hearth: {}", outcome.0), error);
         keep_failure(machine, error);
-        report_failure(machine, &found, error);
+        report_failure(machine, &found, error, outcome);
     }
     done
 }
 
-/// Plans for what was found, and hands over.
-fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<()> {
+/// What is said of a setup that ends in setup mode: what happened, and what to do.
+type Ending = (&'static str, &'static str);
+
+const NOT_FOLLOWED: Ending =
+    ("the answer file was not followed. No disk was changed", "correct the file, and start the machine again");
+
+const NOT_WRITTEN: Ending = (
+    "Hearth could not be written to the disk that was approved for it",
+    "see to the cause, and start the machine again: it goes on where it stopped",
+);
+
+/// What comes of an answer file.
+enum Next {
+    /// Hearth stays on the disk it was started from.
+    Stay(Planned),
+    /// It goes to another one.
+    Write(Planned),
+    /// It went there; the power went before the restart.
+    Written(SetupPlan),
+}
+
+/// Plans for what was found, and shows the plan.
+fn follow(machine: &mut impl Machine, facts: &Facts, found: &Found) -> Result<Next> {
     machine.say(&format!("Hearth: {} was found. Looking at the disks ...", found.place()));
     let answers = found.read()?;
+    if let Some(plan) = moved::written(machine, facts, found)? {
+        return Ok(Next::Written(plan));
+    }
     let planned = planned(machine, facts, &answers)?;
-    stay(machine, facts, found, planned)
+    for line in planned.plan.lines(facts) {
+        machine.say(&line);
+    }
+    let (next, then): (fn(Planned) -> Next, _) = match planned.plan.system.route {
+        Route::Stay => (Next::Stay, "Restarting to carry it out."),
+        Route::Write => (Next::Write, "Carrying it out."),
+    };
+    for line in wrap("Hearth: ", &format!("the plan is approved by {}. {then}", found.place())) {
+        machine.say(&line);
+    }
+    Ok(next(planned))
 }
 
 /// The plan for these answers, or everything that stands against it.
 pub(crate) fn planned(machine: &impl Machine, facts: &Facts, answers: &Answers) -> Result<Planned> {
-    let surveys = surveys(machine, facts)?;
-    let planned = plan::plan(facts, answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals)));
-    let planned = planned.kind(Exit::Refused)?;
-    match planned.plan.system.route {
-        Route::Stay => Ok(planned),
-        Route::Write => {
-            let refusal = refusal::Refusal::NotYet {
-                key: "system.disk".to_owned(),
-                why: "this version cannot write Hearth to another disk by itself. Write the image to that disk with `hearth-image flash`, start from it, and say disk = \"this\".".to_owned(),
-            };
-            Err(anyhow!(refusal::all(&[refusal]))).kind(Exit::Refused)
-        }
-    }
+    let surveys = surveys(machine, facts, answers)?;
+    plan::plan(facts, answers, &surveys).map_err(|refusals| anyhow!(refusal::all(&refusals))).kind(Exit::Refused)
 }
 
 /// What has to be read from the disks themselves.
-fn surveys(machine: &impl Machine, facts: &Facts) -> Result<Surveys> {
+fn surveys(machine: &impl Machine, facts: &Facts, answers: &Answers) -> Result<Surveys> {
     let boot = facts.boot_disk().map(|disk| survey::survey(machine, disk)).transpose()?;
     let others = facts.disks.iter().filter(|disk| !disk.boot_medium);
     let installed = others.filter_map(|disk| Some((disk.name.clone(), installed::find(disk)?))).collect();
-    Ok(Surveys { boot, installed })
-}
-
-/// Tells the plan that an answer file approves, and hands over.
-fn stay(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Planned) -> Result<()> {
-    for line in planned.plan.lines(facts) {
-        machine.say(&line);
-    }
-    for line in wrap("Hearth: ", &format!("the plan is approved by {}. Restarting to carry it out.", found.place())) {
-        machine.say(&line);
-    }
-    hand_over(machine, facts, &found.bytes, planned, By::AnswerFile)
+    let source = facts.boot_disk().filter(|_| matches!(answers.system.disk, DiskChoice::Selected(_)));
+    let no_copy = source.and_then(|disk| machine.can_copy(disk).err()).map(|error| format!("{error:#}"));
+    Ok(Surveys { boot, installed, no_copy })
 }
 
 /// Hands over what somebody approved at the end of the questions; `text` is their answer file.
@@ -134,7 +158,6 @@ pub(crate) fn approve(machine: &mut impl Machine, facts: &Facts, text: &str, pla
 fn hand_over(machine: &mut impl Machine, facts: &Facts, answers: &[u8], planned: Planned, by: By) -> Result<()> {
     let disk = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
     let hearth = Dev::hearth(&disk.name);
-    let adopt = planned.adopt.context("a plan for this disk without the way to adopt it")?;
     let approved = Approved::new(planned.plan, answers, by);
     let lies_there = machine.answer_file(&hearth)?.is_some_and(|(_, bytes)| *bytes == answers);
     if !lies_there {
@@ -143,7 +166,7 @@ fn hand_over(machine: &mut impl Machine, facts: &Facts, answers: &[u8], planned:
     machine
         .put_hearth_file(&hearth, SETUP_FILE, &approved.to_bytes()?)
         .context("writing the approved plan to HEARTH")?;
-    adopt::hand_over(machine, disk, adopt, by)
+    adopt::hand_over(machine, disk, planned.adopt, by)
 }
 
 fn keep_failure(machine: &mut impl Machine, error: &anyhow::Error) {
@@ -154,13 +177,12 @@ fn keep_failure(machine: &mut impl Machine, error: &anyhow::Error) {
 
 /// Writes down beside the answer file why it was not followed. Where that cannot be done the
 /// consoles have been told.
-fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Error) {
+fn report_failure(machine: &mut impl Machine, found: &Found, error: &anyhow::Error, (what, advice): Ending) {
     let Some(dev) = &found.on else { return };
     let why: Vec<String> =
         error.chain().flat_map(|cause| cause.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    let what = format!("{} was not followed. No disk was changed.", found.name);
-    let outcome =
-        Outcome::Failure(Failure { what: &what, why: &why, advice: "correct the file, and start the machine again" });
+    let what = format!("{what}.");
+    let outcome = Outcome::Failure(Failure { what: &what, why: &why, advice });
     let text = Report { version: env!("CARGO_PKG_VERSION"), when: &now(), outcome }.text();
     if let Err(failed) = machine.put_hearth_file(dev, REPORT, text.as_bytes()) {
         say_failure(machine, &format!("Hearth: {REPORT} could not be written"), &failed);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::refusal::Refusal;
 use super::roles::{self, RoleDisk, What};
-use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption};
+use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption, plan_for_copy};
 use crate::adopt::survey::Survey;
 use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare};
 use crate::digest::Digest;
@@ -73,15 +73,17 @@ pub struct Surveys {
     pub boot: Option<Survey>,
     /// Hearths that live on other disks, by the disk's name.
     pub installed: BTreeMap<String, Installed>,
+    /// Why the disk that Hearth was started from cannot be copied, if that was asked for and is so.
+    pub no_copy: Option<String>,
 }
 
-/// A plan, and what it means for the disk that Hearth was started from.
+/// A plan, and what it means for the system disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// The plan.
     pub plan: SetupPlan,
-    /// With [`Route::Stay`]: how that disk is taken over.
-    pub adopt: Option<AdoptPlan>,
+    /// How the system disk is taken over, with [`Route::Write`] once Hearth is there.
+    pub adopt: AdoptPlan,
 }
 
 /// A disk that the answers name.
@@ -109,15 +111,15 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
         DiskChoice::This(_) => stay(facts, surveys, &mut against),
         DiskChoice::Selected(_) => write(facts, surveys, &named, &mut against),
     };
-    let install = system.as_ref().map(|(_, install, _)| *install);
+    let install = system.as_ref().map(|(_, adopt)| adopt.install);
     let disks = named.iter().filter(|named| named.key != SYSTEM);
     against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
     let roles = roles::plan(answers, &facts.disks, &named, install.unwrap_or_default(), &mut against);
     against.extend(kit(answers, &roles));
     match (system, containers) {
-        (Some((system, install, adopt)), Some(containers)) if against.is_empty() => {
+        (Some((system, adopt)), Some(containers)) if against.is_empty() => {
             let answers = serde_json::to_value(answers).unwrap_or_default();
-            let hearth = facts.version().to_owned();
+            let (hearth, install) = (facts.version().to_owned(), adopt.install);
             Ok(Planned {
                 plan: SetupPlan { format: FORMAT, hearth, install, system, roles, containers, answers },
                 adopt,
@@ -243,14 +245,14 @@ fn kit(answers: &Answers, roles: &[RoleDisk]) -> Option<Refusal> {
     Some(Refusal::Kit { file: file.to_owned(), why })
 }
 
-type System = (SystemDisk, Uuid, Option<AdoptPlan>);
+type System = (SystemDisk, AdoptPlan);
 
 fn stay(facts: &Facts, surveys: &Surveys, against: &mut Vec<Refusal>) -> Option<System> {
     match plan_adoption(facts, surveys.boot.as_ref()) {
         Ok(adopt) => {
             let extents = facts.boot_disk().and_then(|disk| lay_out(disk, &adopt.before).ok()).unwrap_or_default();
             let system = SystemDisk { route: Route::Stay, disk: adopt.disk.clone(), extents };
-            Some((system, adopt.install, Some(adopt)))
+            Some((system, adopt))
         }
         Err(refusals) => {
             let told = refusals.into_iter().filter(|refusal| refusal.code() != Refusal::NotSetup.code());
@@ -268,6 +270,7 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
         return None;
     };
     let disk = named.iter().find(|named| named.key == key)?.disk;
+    against.extend(surveys.no_copy.clone().map(Refusal::NoCopy));
     against.extend(twins(facts, disk).map(crate::adopt::Refusal::Duplicate).map(Refusal::System));
     let image = table.entries.last().map_or(crate::units::Bytes::ZERO, |last| {
         last.offset(table.sector_size) + last.size(table.sector_size) + crate::layout::ALIGNMENT
@@ -277,10 +280,11 @@ fn write(facts: &Facts, surveys: &Surveys, named: &[Named<'_>], against: &mut Ve
     reasons.retain(|why| why.code() != "too-small");
     let stopped = !reasons.is_empty();
     against.extend(roles::reasons(reasons).map(|why| Refusal::Disk { key: key.clone(), why }));
-    match lay_out(disk, table) {
-        Ok(extents) if !stopped => {
-            let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
-            Some((SystemDisk { route: Route::Write, disk: Target::of(disk), extents }, install, None))
+    let install = install_id(facts.machine.id, disk.serial.as_deref(), survey.drawn);
+    match plan_for_copy(facts, disk, table, install) {
+        Ok(adopt) if !stopped => {
+            let extents = lay_out(disk, &adopt.before).unwrap_or_default();
+            Some((SystemDisk { route: Route::Write, disk: Target::of(disk), extents }, adopt))
         }
         Ok(_) => None,
         Err(why) => {

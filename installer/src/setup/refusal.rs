@@ -14,6 +14,9 @@ pub enum Refusal {
     /// The disk that Hearth was started from cannot become the system disk.
     #[error("`system.disk`: {0}")]
     System(adopt::Refusal),
+    /// The disk that Hearth was started from is no source for another one.
+    #[error("`system.disk`: {0}.")]
+    NoCopy(String),
     /// A disk that the answers name must not be written to.
     #[error("`{key}`: {why}")]
     Disk {
@@ -133,6 +136,7 @@ impl Refusal {
         match self {
             Self::NotSetup => "not-setup",
             Self::System(why) => why.code(),
+            Self::NoCopy(_) => "no-copy",
             Self::Disk { why, .. } => why.code(),
             Self::SameDisk { .. } => "same-disk",
             Self::NotListed { .. } => "not-listed",

@@ -5,6 +5,7 @@
 use anyhow::{Result, anyhow};
 use zeroize::Zeroizing;
 
+use super::approved::SETUP_FILE;
 use crate::answers::{self, Answers, FILE_NAME};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Facts};
@@ -46,7 +47,12 @@ impl Found {
 /// The answer file of this machine, if there is one.
 pub fn find(machine: &impl Machine, facts: &Facts) -> Result<Option<Found>> {
     let mut found = Vec::new();
+    let boot = facts.boot_disk().map(|disk| Dev::hearth(&disk.name));
     for dev in candidates(facts) {
+        // Answers beside an approved setup are those of that disk: it takes them once it is started.
+        if Some(&dev) != boot.as_ref() && machine.hearth_file(&dev, SETUP_FILE)?.is_some() {
+            continue;
+        }
         // What cannot be read is no reason to ignore it: somebody may have put answers there.
         if let Some((name, bytes)) = machine.answer_file(&dev)? {
             found.push(Found { name, on: Some(dev), bytes });

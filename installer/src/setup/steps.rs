@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::apply::{Job, changed};
 use super::approved::SETUP_FILE;
 use super::journal::Journal;
-use super::source;
+use super::plan::Route;
+use super::{moved, source};
 use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
 use crate::digest::Digest;
 use crate::layout::PLAN_FILE;
@@ -34,7 +35,10 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
         if Digest::of(&*bytes) != approved {
             continue;
         }
-        if let Err(error) = take_off(machine, job, &dev, &name) {
+        // The power may have gone before the stick that all was started from had its note.
+        let is_stick = job.plan.system.route == Route::Write && dev != job.hearth;
+        let noted = if is_stick { moved::note(machine, &job.plan, approved, &dev) } else { Ok(()) };
+        if let Err(error) = noted.and_then(|()| take_off(machine, &job.text, job.day(), &dev, &name)) {
             if dev == job.hearth {
                 return Err(error);
             }
@@ -54,8 +58,9 @@ pub(super) fn scrub<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journa
     Ok(())
 }
 
-fn take_off(machine: &mut impl Machine, job: &Job, dev: &Dev, name: &str) -> Result<()> {
-    let left = present::done(&job.text, job.day()).context("taking the secrets out of the answer file")?;
+/// Overwrites the answers `text` on `dev`; what is left there has no secrets.
+pub(super) fn take_off(machine: &mut impl Machine, text: &str, day: &str, dev: &Dev, name: &str) -> Result<()> {
+    let left = present::done(text, day).context("taking the secrets out of the answer file")?;
     machine.put_hearth_file(dev, DONE_FILE, left.as_bytes())?;
     machine.scrub_hearth_file(dev, name)
 }

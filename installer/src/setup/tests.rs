@@ -7,7 +7,7 @@ use super::*;
 use crate::answers::FILE_NAME;
 use crate::digest::Digest;
 use crate::facts::Disk;
-use crate::machine::fake::{DISK, Fake, Formatted, Loss};
+use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss};
 use crate::machine::{Account, Refresh, Verdict};
 use crate::page::text::WIDTH;
 use crate::render::File;
@@ -59,7 +59,7 @@ pub(crate) fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
     disk.content = content.map(|kind| crate::facts::Content {
         kind: kind.to_owned(),
         label: Some("photos".to_owned()),
-        id: Some("1f2e".to_owned()),
+        id: Some(serial.to_owned()),
     });
     disk
 }
@@ -74,6 +74,24 @@ pub(crate) fn machine(answers: &str) -> Fake {
         world.placed.insert(docker.path.clone(), docker);
     }
     fake
+}
+
+/// The same answers for a machine that is started from a stick, with a disk for Hearth.
+fn stick() -> Fake {
+    let answers = ANSWERS
+        .replace("erase = [", "erase = [\"ata-FAST_1\", ")
+        .replace("disk = \"this\"", "disk = { serial = \"FAST-1\" }");
+    let mut fake = machine(&answers);
+    fake.others.push(disk(SYSTEM, "FAST-1", Some("ntfs")));
+    fake
+}
+
+/// The disk that the stick is copied to.
+const SYSTEM: &str = "sdc";
+
+/// Text without the line ends that a console needs.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Goes on as far as one start goes, as GRUB and systemd would have it.
@@ -107,6 +125,8 @@ struct End {
     accounts: BTreeMap<String, Account>,
     formatted: BTreeMap<String, Formatted>,
     hearth: Vec<String>,
+    /// Of the disk that Hearth was written to.
+    other_hearth: Vec<String>,
     sectors: BTreeMap<u64, Digest>,
     marks: (Vec<String>, Vec<String>),
 }
@@ -121,6 +141,7 @@ fn end(fake: &Fake) -> End {
         accounts: world.accounts.clone(),
         formatted: world.formatted.clone(),
         hearth: world.hearth.keys().cloned().collect(),
+        other_hearth: world.hearths.values().flat_map(BTreeMap::keys).cloned().collect(),
         sectors: world
             .sectors
             .iter()
@@ -166,12 +187,127 @@ fn s10_secrets_are_on_data_alone() {
     assert_eq!(found, ["/etc/hearth/secrets/domain.token"]);
     assert!(!fake.durable.hearth.values().any(|bytes| holds(bytes)), "HEARTH still tells the token");
     assert!(!fake.said.iter().any(|line| line.contains(TOKEN)), "a console told the token");
+
+    let mut fake = stick();
+    until_sealed(&mut fake);
+    let hearths = fake.durable.hearths.values().chain([&fake.durable.hearth]).flat_map(BTreeMap::values);
+    assert_eq!(hearths.filter(|bytes| holds(bytes)).count(), 0, "a HEARTH still tells the token");
+    assert!(!fake.said.iter().any(|line| line.contains(TOKEN)), "a console told the token");
+}
+
+#[test]
+fn a_stick_is_copied_to_the_disk_that_is_listed_and_set_up_there() {
+    let mut fake = stick();
+    begin(&mut fake).unwrap();
+    let report = |fake: &Fake| unwrapped(&String::from_utf8_lossy(&fake.durable.hearth["hearth-report.txt"]));
+    assert!(report(&fake).contains("goes on from") && report(&fake).contains("serial FAST-1"), "{}", report(&fake));
+    assert_eq!((fake.restarts, fake.durable.first.as_deref()), (1, Some(SYSTEM)));
+    until_sealed(&mut fake);
+    let moved = end(&fake);
+    assert_eq!(moved.hearth, ["hearth-report.txt", "hearth.done.toml", "hearth.moved"]);
+    assert_eq!(moved.other_hearth, ["hearth-report.txt", "hearth.done.toml"]);
+    let report = report(&fake);
+    assert!(report.contains("this machine is set up") && report.contains("written from the medium"), "{report}");
+    assert!(fake.said.iter().all(|line| line.len() <= WIDTH), "{:?}", fake.said);
+
+    // The same on the disk it was started from, but for what follows from the disk.
+    let mut here = machine(ANSWERS);
+    until_sealed(&mut here);
+    let (moved, here) = (moved.placed, end(&here).placed);
+    let same = |path: &String| !path.contains("by\\x2duuid") && here[path].mode == moved[path].mode;
+    assert_eq!(moved.len(), here.len());
+    assert!(here.keys().filter(|path| !path.contains("by\\x2duuid")).all(same));
+    assert_eq!(moved["/etc/hearth/hearth.toml"], here["/etc/hearth/hearth.toml"]);
+}
+
+#[test]
+fn a_start_from_the_stick_afterwards_waits_and_changes_nothing() {
+    for firmware in [Firmware::Bios, Firmware::Refuses] {
+        let mut fake = stick();
+        fake.firmware = firmware;
+        begin(&mut fake).unwrap();
+        let said = |fake: &Fake, words: &str| unwrapped(&fake.said.join(" ")).contains(words);
+        let word = if firmware == Firmware::Bios { "started by BIOS" } else { "took no entry" };
+        assert!(said(&fake, word) && fake.restarts == 1, "{:?}", fake.said);
+        fake.boot();
+        let before = fake.durable.clone();
+        // The disk is complete, the stick comes first: setup must neither erase it nor restart for ever.
+        for _ in 0..2 {
+            begin(&mut fake).unwrap();
+            fake.boot();
+        }
+        begin(&mut fake).unwrap();
+        assert!(said(&fake, "started from the stick again") && fake.restarts == 1, "{:?}", fake.said);
+        assert!(String::from_utf8_lossy(&fake.now.placed[moved::MOVED].bytes).contains("remove it, or choose"));
+        fake.boot();
+        assert!(fake.durable == before, "a start from the stick has changed something");
+        fake.stick_gone = true;
+        fake.boot();
+        until_sealed(&mut fake);
+        let sealed = fake.durable.clone();
+        fake.stick_gone = false;
+        fake.boot();
+        begin(&mut fake).unwrap();
+        fake.boot();
+        assert!(fake.durable == sealed && fake.restarts == 1, "a start from the stick has changed something");
+        // Other answers are another wish, and the disk is protected.
+        let text = String::from_utf8(stick().now.hearth[FILE_NAME].clone()).unwrap().replace("attic", "other");
+        fake.now.hearth.insert(FILE_NAME.to_owned(), text.into_bytes());
+        let error = format!("{:#}", begin(&mut fake).unwrap_err());
+        assert!(error.contains("[hearth-installed]"), "{error}");
+    }
+}
+
+#[test]
+fn a_stick_that_takes_no_writes_restarts_once() {
+    let mut fake = stick();
+    (fake.stick_refuses, fake.firmware) = (true, Firmware::Bios);
+    begin(&mut fake).unwrap();
+    let told = unwrapped(&fake.said.join(" "));
+    assert!(told.contains("could not be overwritten") && told.contains("change every password"), "{told}");
+    fake.boot();
+    begin(&mut fake).unwrap();
+    assert_eq!(fake.restarts, 1);
+    fake.stick_gone = true;
+    fake.boot();
+    until_sealed(&mut fake);
+    // Its answers are still there, and no way to erase the disk with them.
+    fake.stick_gone = false;
+    fake.boot();
+    let error = format!("{:#}", begin(&mut fake).unwrap_err());
+    assert!(error.contains("[hearth-installed]") && fake.restarts == 1, "{error}");
+}
+
+#[test]
+fn a_medium_that_cannot_be_copied_is_refused_before_anything_is_done() {
+    let mut fake = stick();
+    begin(&mut fake).unwrap();
+    fake.boot();
+    // The copy has been adopted: it is no medium any more.
+    crate::adopt::resume_on(&mut fake).unwrap();
+    let mut again = fake.clone();
+    again.mode = Mode::Setup;
+    let text = stick().now.hearth[FILE_NAME].clone();
+    again.now.hearths.get_mut(SYSTEM).unwrap().insert(FILE_NAME.to_owned(), text);
+    let error = format!("{:#}", begin(&mut again).unwrap_err());
+    assert!(error.contains("[no-copy] `system.disk`: /dev/sdc cannot be copied."), "{error}");
 }
 
 #[test]
 fn the_power_may_go_at_any_effect() {
+    cut_everywhere(machine(ANSWERS), 1);
+}
+
+#[test]
+fn the_power_may_go_at_any_effect_on_the_way_to_another_disk() {
+    // The end is the same as on any machine.
+    cut_everywhere(stick(), 7);
+}
+
+/// Cuts at every effect before adoption, at some of adoption's, and at every `step`th of the rest.
+fn cut_everywhere(first: Fake, step: usize) {
     // How far an uninterrupted machine is after each part; a cut one begins at the last before it.
-    let mut machines = vec![machine(ANSWERS)];
+    let mut machines = vec![first];
     let mut next = machines[0].clone();
     begin(&mut next).unwrap();
     next.boot();
@@ -183,7 +319,7 @@ fn the_power_may_go_at_any_effect() {
     for at in 0..effects {
         // Adoption has tests of its own, and is cut here and there only.
         let (first, last) = (machines[1].effects, machines[2].effects);
-        if (first..last).contains(&at) && at % 9 > 0 {
+        if (first..last).contains(&at) && at % 9 > 0 || at >= last && at % step > 0 {
             continue;
         }
         // Each effect is cut with one kind of loss: GRUB's password alone takes a tenth of a second.

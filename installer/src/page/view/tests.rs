@@ -106,7 +106,7 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
     assert!(!at("mini-pc", &door(), Place::Ssh).iter().any(|line| line.contains("SSH ")));
     for name in ZOO {
         for door in [&told, &taken, &closed()] {
-            for answers in [&AnswerFile::Absent, &wrong_answers(), &failed_answers()] {
+            for answers in [&AnswerFile::Absent, &wrong_answers(), &failed_answers(), &moved(), &unwritten()] {
                 let page = page(&zoo::facts(name), &Situation::Setup, answers, Some((door, Place::Console)));
                 assert!(page.len() < 24, "{name}: {} lines\n{}", page.len(), page.join("\n"));
                 for line in &page {
@@ -115,6 +115,24 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
                 }
             }
         }
+    }
+}
+
+fn moved() -> AnswerFile {
+    let disk = "Samsung SSD 970 EVO Plus 1TB, serial S4EWNX0N123456";
+    AnswerFile::Moved(format!("started from the stick again: remove it, or choose {disk} in the firmware's menu."))
+}
+
+fn unwritten() -> AnswerFile {
+    AnswerFile::Unwritten("copying Hearth from /dev/sda to /dev/nvme0n1 stopped\nthe disk gives up".to_owned())
+}
+
+#[test]
+fn the_page_does_not_say_that_nothing_was_changed_once_setup_has_written() {
+    for answers in [moved(), unwritten()] {
+        let page = page(&zoo::facts("mini-pc"), &Situation::Setup, &answers, None);
+        assert_eq!(page[1], "Hearth 0.1.0 - setup.");
+        assert!(page[2].starts_with("  answers  "), "{page:#?}");
     }
 }
 

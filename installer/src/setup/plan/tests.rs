@@ -17,7 +17,7 @@ pub(crate) fn surveys(facts: &Facts) -> Surveys {
         (disk.name.clone(), found)
     };
     let hearths = facts.disks.iter().filter(|disk| disk.has_hearth()).filter(set_up);
-    Surveys { boot, installed: hearths.map(installed).collect() }
+    Surveys { boot, installed: hearths.map(installed).collect(), no_copy: None }
 }
 
 fn answers(text: &str) -> Answers {
@@ -42,10 +42,10 @@ fn staying_plans_what_adoption_plans() {
     let fake = Fake::new(64);
     let facts = crate::machine::Machine::facts(&fake).unwrap();
     let boot = survey(&fake, &fake.disk()).unwrap();
-    let surveys = Surveys { boot: Some(boot), installed: BTreeMap::new() };
+    let surveys = Surveys { boot: Some(boot), ..Surveys::default() };
     let planned = plan(&facts, &answers("[system]\ndisk = \"this\"\nhostname = \"hearth\"\n"), &surveys).unwrap();
     assert_eq!(planned.plan.system.route, Route::Stay);
-    assert_eq!(planned.adopt, Some(fake.plan()));
+    assert_eq!(planned.adopt, fake.plan());
     assert_eq!(planned.plan.install, fake.plan().install);
     assert_eq!(planned.plan.roles.len(), 1, "three folders on data: {:?}", planned.plan.roles);
 }
@@ -58,7 +58,13 @@ fn a_stick_goes_to_the_disk_that_is_listed() {
     let planned = plan(&facts, &answers(&text), &surveys(&facts))
         .unwrap_or_else(|why| panic!("{}", super::super::refusal::all(&why)));
     assert_eq!((planned.plan.system.route, planned.plan.system.disk.name.as_str()), (Route::Write, "nvme0n1"));
-    assert_eq!(planned.adopt, None);
+    let adopt = &planned.adopt;
+    assert_eq!((&adopt.disk, adopt.install), (&planned.plan.system.disk, planned.plan.install));
+    let image = image_table(SectorSize(512));
+    for (now, then) in adopt.before.entries.iter().zip(&adopt.table.entries) {
+        assert_eq!((now.id, &now.name, now.start), (then.id, &then.name, then.start), "the firmware's entry names it");
+        assert!(image.entries.iter().all(|entry| entry.id != now.id), "the stick has the same {}", now.name);
+    }
     let again = plan(&facts, &answers(&text), &surveys(&facts)).unwrap();
     assert_eq!(again.plan.digest(), planned.plan.digest());
 }
@@ -87,4 +93,27 @@ fn what_is_there_is_adopted_or_refused_by_name() {
     assert!(refused("WD-WCC7K0AAAAAA", "adopt").contains("part of a RAID array"));
     assert!(refused("WSD0ABCD", "adopt").contains("part of a ZFS pool"));
     assert!(refused("WSD0ABCE", "adopt").contains("empty"));
+}
+
+#[test]
+fn another_disk_changes_nothing_of_the_plan_but_the_disk() {
+    let facts = zoo::facts("mini-pc");
+    let planned = |erase: &str, disk: &str| {
+        let text = format!("{erase}[system]\nhostname = \"hearth\"\ndisk = {disk}\n");
+        let found = plan(&facts, &answers(&text), &surveys(&facts));
+        serde_json::to_value(found.unwrap_or_else(|why| panic!("{}", super::super::refusal::all(&why))).plan).unwrap()
+    };
+    let mut here = planned("", "\"this\"");
+    let mut there = planned(&format!("erase = [\"{NVME}\"]\n"), "{ serial = \"S4EWNX0N123456\" }");
+    assert_ne!(here, there);
+    for plan in [&mut here, &mut there] {
+        let plan = plan.as_object_mut().unwrap();
+        // The disk, the id that follows from it, and the answers that name it.
+        plan.remove("system").unwrap();
+        plan.remove("install").unwrap();
+        let answers = plan["answers"].as_object_mut().unwrap();
+        answers.remove("erase");
+        answers["system"].as_object_mut().unwrap().remove("disk").unwrap();
+    }
+    assert_eq!(here, there);
 }
