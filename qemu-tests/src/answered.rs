@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use hearth::layout::Part;
-use hearth::manifest::Manifest;
+use hearth::manifest::Partition;
 use hearth::run::Cmd;
+use hearth::units::SectorSize;
 use hearth_image::tools::{ToolSet, Tools};
+use hearth_image::verify;
 
 use crate::lab::Lab;
+use crate::nbd::Disk;
 
 /// The admin's login name in every answer file here.
 pub const ADMIN: &str = "ada";
@@ -65,17 +68,12 @@ pub fn medium_with(lab: &Lab, text: &str) -> Result<PathBuf> {
     let image = lab.image()?;
     let path = lab.dir().join("medium.img");
     Cmd::new("copying the image", "cp").args(["--sparse=always"]).arg(&image).arg(&path).run()?;
-    let manifest = image.with_extension("manifest.json");
-    let bytes = fs::read(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", manifest.display()))?;
-    let hearth = manifest.partitions.iter().find(|part| part.number == Part::Hearth.number());
-    let hearth = hearth.context("the image has no HEARTH")?;
+    let (hearth, sector) = hearth(lab)?;
     let answers = lab.dir().join("hearth.toml");
     fs::write(&answers, text).context("writing the answer file")?;
     let tools = Tools::ensure(lab.cache(), ToolSet::Image, None)?;
     let mcopy = tools.sandbox()?.bind(lab.dir().path()).command("mcopy");
-    let at = hearth.start.offset(manifest.sector_size);
+    let at = hearth.start.offset(sector);
     Cmd::from_command("putting the answer file on HEARTH", mcopy)
         .arg("-i")
         .arg(format!("{}@@{}", path.display(), at.0))
@@ -83,6 +81,20 @@ pub fn medium_with(lab: &Lab, text: &str) -> Result<PathBuf> {
         .arg("::/hearth.toml")
         .run()?;
     Ok(path)
+}
+
+/// Whether `words` lie anywhere on HEARTH of a disk with the image under test, in files or between them.
+pub fn hearth_holds(lab: &Lab, disk: &Disk, words: &str) -> Result<bool> {
+    let (hearth, sector) = hearth(lab)?;
+    let bytes = disk.read(hearth.start.offset(sector).0, usize::try_from(hearth.size.0)?)?;
+    Ok(bytes.windows(words.len()).any(|window| window == words.as_bytes()))
+}
+
+/// HEARTH of the image under test, and what its place counts in.
+fn hearth(lab: &Lab) -> Result<(Partition, SectorSize)> {
+    let image = verify::read_manifest(&verify::manifest_path(&lab.image()?))?.disk_image();
+    let hearth = image.find(Part::Hearth).context("the image has no HEARTH")?.clone();
+    Ok((hearth, image.sector_size))
 }
 
 /// A file with an ext4 of `mib` MiB called `label`, in which `marker` says who it belongs to.
