@@ -3,11 +3,12 @@
 //! Then the firmware is told to start it, and the stick keeps a note instead of the answers:
 //! a machine that is started from it once more waits, and says where it went.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::approved::{Approved, SETUP_FILE};
 use super::plan::{Planned, Route, SetupPlan};
+use super::roles::state;
 use super::source::{self, Found};
 use super::{now, steps};
 use crate::adopt::plan::{AdoptPlan, Target};
@@ -16,9 +17,9 @@ use crate::answers::FILE_NAME;
 use crate::digest::Digest;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Firmware};
-use crate::flash::edges;
 use crate::flash::hearth_files::HearthFile;
 use crate::flash::medium_source::Own;
+use crate::flash::{edges, protected};
 use crate::layout::{PLAN_FILE, Part};
 use crate::machine::table::Table;
 use crate::machine::{Dev, Machine, SystemCopy};
@@ -106,10 +107,18 @@ pub(super) fn written(machine: &impl Machine, facts: &Facts, found: &Found) -> R
 }
 
 /// Writes Hearth to the planned disk, with all that it needs to go on there.
-pub(super) fn write(machine: &mut impl Machine, facts: &Facts, found: &Found, planned: Planned) -> Result<()> {
+pub(super) fn write(machine: &mut impl Machine, seen: &Facts, found: &Found, planned: Planned) -> Result<()> {
     let Planned { plan, adopt } = planned;
+    // Looking over the disks takes a while, and one may have been put to use meanwhile.
+    let facts = &machine.facts()?;
     let boot = facts.boot_disk().context("Hearth cannot tell which disk it runs from").kind(Exit::Refused)?;
     let target = disk_of(facts, &plan.system.disk)?;
+    let why = protected(&facts.disks, target).first().map(ToString::to_string);
+    let changed = state(target) != state(disk_of(seen, &plan.system.disk)?);
+    let why = why.or_else(|| changed.then(|| format!("{} is not as it was when the plan was made.", target.path)));
+    if let Some(why) = why {
+        return Err(anyhow!("{why} Nothing was written to it")).kind(Exit::Refused);
+    }
     let before = adopt.before.clone();
     let own = own(&plan, adopt, found)?;
     let words = format!("Hearth is being written to {}. It can take some minutes.", plan.system.disk.told());
@@ -144,8 +153,8 @@ pub(super) fn finish(machine: &mut impl Machine, found: &Found, plan: &SetupPlan
     let stick = Dev::hearth(&boot.name);
     let disk = disk_of(&facts, &plan.system.disk)?;
     let notes = tell_firmware(machine, &facts, disk);
-    for line in notes.iter().flat_map(|note| wrap("Hearth: WARNING: ", note)) {
-        machine.say(&line);
+    for note in &notes {
+        warn(machine, note);
     }
     let report = report(plan, &notes);
     let beside = found.on.iter().filter(|dev| **dev != stick);

@@ -279,6 +279,19 @@ fn a_stick_that_takes_no_writes_restarts_once() {
 }
 
 #[test]
+fn a_system_disk_that_changed_since_is_not_written_to() {
+    let mut fake = stick();
+    let facts = fake.facts().unwrap();
+    let found = source::find(&fake, &facts).unwrap().unwrap();
+    let planned = planned(&fake, &facts, &found.read().unwrap()).unwrap();
+    fake.others[2] = disk(SYSTEM, "FAST-1", Some("xfs"));
+    let sectors = fake.durable.sectors.clone();
+    let error = format!("{:#}", moved::write(&mut fake, &facts, &found, planned).unwrap_err());
+    assert!(error.contains("/dev/sdc is not as it was when the plan was made. Nothing was written to it"), "{error}");
+    assert_eq!(fake.durable.sectors, sectors);
+}
+
+#[test]
 fn a_medium_that_cannot_be_copied_is_refused_before_anything_is_done() {
     let mut fake = stick();
     begin(&mut fake).unwrap();
