@@ -19,6 +19,7 @@ use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, HEARTH_LABEL, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
+use crate::render::firewall;
 use crate::render::{File, Owner};
 use crate::units::{Bytes, Sector, SectorSize};
 
@@ -122,6 +123,10 @@ pub(crate) struct Fake {
     pub(crate) router: bool,
     /// What DuckDNS says.
     pub(crate) duckdns: Verdict,
+    /// Whether the firewall that setup makes would shut neighbours out.
+    pub(crate) shut: bool,
+    /// Whether the kernel would refuse it.
+    pub(crate) refuses_rules: bool,
     pub(crate) effects: usize,
     /// The effect before which the power goes.
     pub(crate) cut: Option<(usize, Loss)>,
@@ -155,6 +160,8 @@ impl Fake {
             refreshed: Vec::new(),
             router: true,
             duckdns: Verdict::Belong,
+            shut: false,
+            refuses_rules: false,
             effects: 0,
             cut: None,
         };
@@ -342,6 +349,12 @@ impl Fake {
             }
         }
         now
+    }
+
+    /// Whether the firewall's rules are those of setup, not those of the image.
+    fn has_setup_rules(&self) -> bool {
+        let wanted = firewall::files(&firewall::table(false, false));
+        wanted.iter().all(|file| self.now.placed.get(&file.path) == Some(file))
     }
 
     fn effect(&mut self) -> Result<()> {
@@ -768,6 +781,10 @@ impl Machine for Fake {
         Ok(self.duckdns.clone())
     }
 
+    fn admits(&self, _: u16) -> Result<Option<bool>> {
+        Ok(Some(!(self.shut && self.has_setup_rules())))
+    }
+
     fn time_to_hash(&self, _: Cost) -> Result<Duration> {
         Ok(Duration::from_millis(150))
     }
@@ -796,6 +813,7 @@ impl Machine for Fake {
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {
         self.effect()?;
+        ensure!(*part != Refresh::Firewall || !self.refuses_rules || !self.has_setup_rules(), "syntax error");
         if let Refresh::Enable(units) = part {
             let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
             let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();

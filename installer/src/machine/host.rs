@@ -155,10 +155,22 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
         }
         Refresh::Restart(unit) => systemctl(&format!("restarting {unit}"), &["restart", unit]),
         Refresh::Firewall => {
+            check_rules()?;
             Cmd::new("taking the firewall's rules", "ufw").arg("reload").run()?;
             systemctl("taking Hearth's firewall table", &["reload", "hearth-firewall.service"])
         }
     }
+}
+
+/// Has both parts of the firewall read by what will load them, before either is loaded.
+fn check_rules() -> Result<()> {
+    for (program, path) in [("iptables-restore", "/etc/ufw/user.rules"), ("ip6tables-restore", "/etc/ufw/user6.rules")]
+    {
+        let check = Cmd::new(format!("checking {path}"), program);
+        check.args(["--test", "--noflush", path]).run()?;
+    }
+    let table = "/usr/share/hearth/firewall.nft";
+    Cmd::new(format!("checking {table}"), "nft").args(["--check", "--file", table]).run()
 }
 
 pub(super) fn ensure_dir(path: &str, mode: u32, owner: Owner) -> Result<()> {

@@ -7,6 +7,7 @@ mod duckdns;
 pub(crate) mod fake;
 mod firmware;
 mod host;
+mod neighbour;
 pub(crate) mod real;
 pub(crate) mod recording;
 mod repository;
@@ -123,7 +124,7 @@ pub enum Refresh {
     Enable(Vec<String>),
     /// This unit starts again.
     Restart(String),
-    /// UFW's rules.
+    /// Both parts of the firewall, unless the kernel refuses its rules: then the former ones stay.
     Firewall,
 }
 
@@ -278,6 +279,9 @@ pub trait Machine {
 
     /// Whether DuckDNS takes `token` for `name`. No address of the name is changed.
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict>;
+
+    /// Whether the firewall lets a neighbour come to a TCP port of this machine; nothing where that cannot be tried.
+    fn admits(&self, port: u16) -> Result<Option<bool>>;
 
     /// How long hashing a password at this cost takes here.
     fn time_to_hash(&self, cost: Cost) -> Result<Duration>;

@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host};
+use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, neighbour};
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
@@ -329,6 +329,10 @@ impl Machine for Real {
 
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict> {
         duckdns::ask(duckdns::BASE, name, token, duckdns::PAUSE)
+    }
+
+    fn admits(&self, port: u16) -> Result<Option<bool>> {
+        neighbour::admitted(port)
     }
 
     fn time_to_hash(&self, cost: Cost) -> Result<Duration> {

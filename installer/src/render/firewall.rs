@@ -88,6 +88,11 @@ pub fn table(core: bool, lan_dns: bool) -> Vec<Exposure> {
     table
 }
 
+/// The rules that the image comes with: those of a machine with the stack "core".
+pub fn of_image() -> Vec<File> {
+    files(&table(true, false))
+}
+
 /// The files for both parts of the firewall.
 pub fn files(table: &[Exposure]) -> Vec<File> {
     let rules = |path: &str, text: String| File::new(path, 0o640, Owner::ROOT, text.into_bytes());
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_image_is_open_as_a_machine_with_core_is() {
-        let files = files(&table(true, false));
+        let files = of_image();
         for (file, there) in files.iter().zip([USER, USER6, DECLARED]) {
             assert_eq!(String::from_utf8_lossy(&file.bytes), String::from_utf8_lossy(there), "{file:?}");
         }

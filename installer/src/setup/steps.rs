@@ -270,13 +270,32 @@ pub(super) fn kit<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Re
     Ok(())
 }
 
-/// What is reachable from outside. The stacks open their ports when they are deployed.
-pub(super) fn firewall<M: Machine>(machine: &mut M, _: &Job, _: &mut Journal) -> Result<()> {
-    if changed(machine, &firewall::files(&firewall::table(false, false)))? {
-        machine.refresh(&Refresh::Firewall)?;
+/// What is reachable from outside. The stacks open their ports when they are deployed. Nobody is
+/// there to confirm that the machine can still be reached, so a neighbour made for it tries.
+pub(super) fn firewall<M: Machine>(machine: &mut M, _: &Job, journal: &mut Journal) -> Result<()> {
+    if journal.is_done("firewall") {
+        return Ok(());
     }
-    Ok(())
+    changed(machine, &firewall::files(&firewall::table(false, false)))?;
+    let Some(why) = shut_out(machine)? else { return Ok(()) };
+    changed(machine, &firewall::of_image())?;
+    machine.refresh(&Refresh::Firewall).context("taking the former rules of the firewall back")?;
+    let text =
+        format!("{why}, so the firewall has the rules again that Hearth's image came with: 80 and 443 are not shut");
+    journal.warn(machine, "firewall", text)
 }
+
+/// Loads the firewall's rules, and tells what speaks against keeping them.
+fn shut_out(machine: &mut impl Machine) -> Result<Option<String>> {
+    if let Err(error) = machine.refresh(&Refresh::Firewall) {
+        return Ok(Some(format!("the firewall's new rules could not be loaded ({error:#})")));
+    }
+    let shut = machine.admits(SSH)? == Some(false);
+    Ok(shut.then(|| format!("with the firewall's new rules nobody could come to port {SSH} (SSH)")))
+}
+
+/// The port of SSH.
+const SSH: u16 = 22;
 
 /// Docker's addresses, and the networks that the stacks take for granted.
 pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {

@@ -436,6 +436,22 @@ fn a_token_that_does_not_fit_is_told_and_setup_goes_on() {
     assert!(unknown.contains("could not be checked (its name could not be looked up)"), "{unknown}");
 }
 
+#[test]
+fn rules_that_shut_everybody_out_are_taken_back() {
+    let faults = [(true, "nobody could come to port 22", 2), (false, "could not be loaded (syntax error)", 1)];
+    for (shut, words, loaded) in faults {
+        let mut fake = machine(ANSWERS);
+        (fake.shut, fake.refuses_rules) = (shut, !shut);
+        until_sealed(&mut fake);
+        let report = String::from_utf8(fake.durable.hearth["hearth-report.txt"].clone()).unwrap();
+        assert!(report.replace("\r\n ", "").contains(words), "{report}");
+        for file in crate::render::firewall::of_image() {
+            assert_eq!(fake.durable.placed.get(&file.path), Some(&file));
+        }
+        assert_eq!(fake.refreshed.iter().filter(|part| **part == Refresh::Firewall).count(), loaded);
+    }
+}
+
 /// The same machine, known to run Hearth's image.
 fn of_the_image(mut fake: Fake) -> Fake {
     let image = File::public(crate::facts::IMAGE_FILE, "{}");
