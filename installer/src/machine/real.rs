@@ -15,7 +15,9 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, neighbour};
+use super::{
+    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, neighbour,
+};
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
 use crate::exit::{Exit, Kind as _};
