@@ -63,6 +63,8 @@ pub struct Machine {
     pub serials: Vec<Serial>,
     /// Virtio ports: the guest sees `/dev/virtio-ports/NAME`, the host a Unix socket QEMU listens on.
     pub ports: Vec<(String, PathBuf)>,
+    /// Its TPM 2.0: the Unix socket on which `swtpm` lets QEMU control one.
+    pub tpm: Option<PathBuf>,
     /// Where its picture goes.
     pub display: Display,
     /// The size of its screen in pixels, if it matters.
@@ -138,6 +140,7 @@ impl Machine {
             smbios: Smbios::default(),
             serials: Vec::new(),
             ports: Vec::new(),
+            tpm: None,
             display: Display::None,
             screen: None,
             qmp: None,

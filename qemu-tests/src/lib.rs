@@ -19,6 +19,7 @@ pub mod nbd;
 mod prepared;
 pub mod random;
 mod screen;
+pub mod tpm;
 mod transcript;
 pub mod visitor;
 mod vm;

@@ -31,6 +31,7 @@ pub struct Vm<'a> {
     name: String,
     // Before `dir`: QEMU ends before its files go.
     process: Mutex<Running>,
+    _tpm: Option<Running>,
     qmp: Qmp,
     serial: Transcript,
     keyboard: Mutex<UnixStream>,

@@ -101,6 +101,11 @@ impl Args {
             self.pair("-chardev", format!("socket,id=port{number},path={},server=on,wait=off", comma(path)));
             self.pair("-device", format!("virtserialport,chardev=port{number},name={name}"));
         }
+        if let Some(path) = &machine.tpm {
+            self.pair("-chardev", format!("socket,id=tpm,path={}", comma(path)));
+            self.pair("-tpmdev", "emulator,id=tpm0,chardev=tpm");
+            self.pair("-device", "tpm-tis,tpmdev=tpm0");
+        }
         if let Some(path) = &machine.qmp {
             self.pair("-qmp", format!("unix:{},server=on,wait=off", comma(path)));
         }

@@ -20,6 +20,7 @@ use crate::agent::{self, Agent};
 use crate::cleanup::{Running, WorkDir};
 use crate::drive::Drive;
 use crate::lab::Lab;
+use crate::tpm::Tpm;
 use crate::transcript::Transcript;
 use crate::wire::Wire;
 
@@ -36,6 +37,7 @@ pub struct Builder<'a> {
     forwards: Vec<u16>,
     isolated: bool,
     wires: Vec<Nic>,
+    tpm: Option<&'a Tpm>,
 }
 
 impl<'a> Builder<'a> {
@@ -48,6 +50,7 @@ impl<'a> Builder<'a> {
             forwards: vec![22, 80, 443],
             isolated: false,
             wires: Vec::new(),
+            tpm: None,
         }
     }
 
@@ -96,6 +99,13 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn credential(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.machine.smbios.credentials.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The TPM on its board.
+    #[must_use]
+    pub fn tpm(mut self, tpm: &'a Tpm) -> Self {
+        self.tpm = Some(tpm);
         self
     }
 
@@ -168,6 +178,11 @@ impl<'a> Builder<'a> {
             }
         }
         self.machine.nics.append(&mut self.wires);
+        let tpm = self.tpm.map(|tpm| tpm.power_on(lab)).transpose()?;
+        if let Some((_, socket)) = &tpm {
+            folders.extend(socket.parent().map(Path::to_owned));
+            self.machine.tpm = Some(socket.clone());
+        }
         self.machine.serials.push(Serial::Socket(sockets.serial.clone()));
         self.machine.ports.push((agent::PORT.to_owned(), sockets.agent.clone()));
         self.machine.qmp = Some(sockets.qmp.clone());
@@ -203,6 +218,7 @@ impl<'a> Builder<'a> {
             lab,
             name: self.name.clone(),
             process: Mutex::new(process),
+            _tpm: tpm.map(|(running, _)| running),
             qmp,
             serial,
             keyboard,

@@ -52,6 +52,15 @@ fn secure_boot() {
 }
 
 #[test]
+fn a_tpm_is_controlled_by_its_socket() {
+    let mut machine = machine(Firmware::Bios);
+    machine.tpm = Some(PathBuf::from("/run/x/control"));
+    let tpm =
+        "-chardev socket,id=tpm,path=/run/x/control -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-tis,tpmdev=tpm0";
+    assert!(line(&machine).ends_with(tpm), "{}", line(&machine));
+}
+
+#[test]
 fn uefi_without_variables_is_refused() {
     let mut machine = machine(Firmware::Uefi);
     machine.variables = None;
