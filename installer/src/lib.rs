@@ -12,6 +12,7 @@ pub mod bootchain;
 pub mod claim;
 pub mod digest;
 pub mod durable;
+pub mod encryption;
 pub mod exit;
 pub mod facts;
 pub mod flash;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, facts, page, run, setup, status, users};
+use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, run, setup, status, users};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ enum Command {
     /// Look after the people of the portal.
     #[command(subcommand)]
     User(users::Command),
+    /// Open the encrypted disks: asks for what opens them, then mounts data and starts Docker.
+    Unlock(UnlockArgs),
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
     /// Keep the door that SSH is before setup.
@@ -76,6 +78,13 @@ struct HeadArgs {
     /// Keep them in a file that logins show, and have waiting logins show it.
     #[arg(long)]
     publish: bool,
+}
+
+#[derive(Debug, Args)]
+struct UnlockArgs {
+    /// Ask on this console, before its login; do nothing if nothing is locked.
+    #[arg(long, hide = true)]
+    at_console: bool,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +164,8 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Status(args) => status::status(args.json),
         Command::Doctor(args) => status::doctor(args.json),
         Command::User(command) => users::run(&command),
+        Command::Unlock(args) if args.at_console => encryption::at_console(),
+        Command::Unlock(_) => encryption::unlock(),
     }
 }
 

@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::approve::Approved;
 use super::fat;
+use super::lock::{self, Lock};
 use super::plan::AdoptPlan;
 use super::storage::{self, BINDS, INSIDE, SUBVOLUMES};
 use crate::exit::{Exit, Kind as _, mark};
-use crate::facts::{Disk, Facts};
+use crate::facts::{Content, Disk, Facts};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part};
 use crate::machine::table::{Entry, Table};
 use crate::machine::{Dev, Machine, Place};
@@ -49,6 +50,8 @@ struct Job {
     begun: bool,
     /// What else was approved for this machine.
     setup: Option<Taken>,
+    /// What locks `data`, if it is encrypted.
+    lock: Option<Lock>,
 }
 
 impl Job {
@@ -84,7 +87,9 @@ pub fn resume(machine: &mut impl Machine) -> Result<()> {
         Err(error) => return Err(give_up_plan(machine, disk, error)),
     };
     let setup = take::look(machine, &Dev::hearth(&disk.name)).context("nothing was changed")?;
-    let job = job(machine, &facts, disk, approved, setup)?;
+    let lock = lock::of(approved.plan.encryption, setup.as_ref()).context("nothing was changed")?;
+    let mut job = job(machine, &facts, disk, approved)?;
+    (job.setup, job.lock) = (setup, lock);
     run(machine, &job)?;
     forget_plan(machine, disk, true)
 }
@@ -125,7 +130,7 @@ fn give_up_plan(machine: &mut impl Machine, disk: &Disk, error: anyhow::Error) -
 }
 
 /// Checks that this is the disk the plan was approved for, in a state the plan knows.
-fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved, setup: Option<Taken>) -> Result<Job> {
+fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -> Result<Job> {
     let plan = approved.plan;
     let was = &plan.disk;
     if !was.is(disk) {
@@ -152,7 +157,8 @@ fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved, s
     }
     let esp = disk.partitions.iter().find(|part| part.number == Some(Part::Esp.number()));
     let esp_in_use = esp.is_some_and(|part| !part.mountpoints.is_empty());
-    Ok(Job { disk: disk.name.clone(), size: disk.size, esp_in_use, begun: table == plan.table, plan, setup })
+    let (disk, size, begun) = (disk.name.clone(), disk.size, table == plan.table);
+    Ok(Job { plan, disk, size, esp_in_use, begun, setup: None, lock: None })
 }
 
 fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {
@@ -222,12 +228,17 @@ fn id_of(machine: &impl Machine, job: &Job, part: Part) -> Result<Option<String>
     Ok(probe(machine, job, part)?.and_then(|content| content.id))
 }
 
-fn probe(machine: &impl Machine, job: &Job, part: Part) -> Result<Option<crate::facts::Content>> {
+fn probe(machine: &impl Machine, job: &Job, part: Part) -> Result<Option<Content>> {
     let size = job.plan.entry(part).map_or(Bytes::ZERO, |entry| entry.size(job.plan.disk.sector));
     machine.probe(&job.dev(part), Bytes::ZERO, size)
 }
 
 fn make_data(machine: &mut impl Machine, job: &Job) -> Result<Did> {
+    if let Some(lock) = &job.lock {
+        let there = probe(machine, job, Part::Data)?;
+        let made = lock.make(machine, &job.dev(Part::Data), there.as_ref(), job.plan.ids.data)?;
+        return Ok(if made { Did::Work } else { Did::Nothing });
+    }
     let dev = job.dev(Part::Data);
     let id = job.plan.ids.data;
     match probe(machine, job, Part::Data)? {
@@ -243,16 +254,19 @@ fn make_data(machine: &mut impl Machine, job: &Job) -> Result<Did> {
             // on it: Docker and people come only after the marker.
             machine.make_data(&dev, id)?;
         }
-        Some(content) => {
-            return Err(anyhow::anyhow!(
-                "the space for data holds {}, which appeared after the plan was approved. Nothing was erased.",
-                content.kind
-            ))
-            .kind(Exit::Refused);
-        }
+        Some(content) => return Err(foreign(&content)),
     }
     machine.mount(&dev, DATA_DIR)?;
     Ok(Did::Work)
+}
+
+/// Why the space for `data` is not taken.
+pub(super) fn foreign(content: &Content) -> anyhow::Error {
+    let text = format!(
+        "the space for data holds {}, which appeared after the plan was approved. Nothing was erased.",
+        content.kind
+    );
+    mark(anyhow::anyhow!(text), Exit::Refused)
 }
 
 fn fill_data(machine: &mut impl Machine, _: &Job) -> Result<Did> {
@@ -307,6 +321,9 @@ fn mount_all(machine: &mut impl Machine, job: &Job) -> Result<Did> {
     let units = storage::mounts(job.plan.ids.data);
     let patience = storage::patience(job.plan.ids.data);
     machine.put_file(&File::public(patience.path(), patience.text.clone()))?;
+    if let Some(lock) = &job.lock {
+        machine.put_file(&lock.file()?)?;
+    }
     for unit in &units {
         machine.put_file(&File::public(unit.path(), unit.text.clone()))?;
         machine.link(&unit.wanted_by(), &unit.path())?;

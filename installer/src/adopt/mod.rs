@@ -8,6 +8,7 @@
 mod apply;
 mod approve;
 mod fat;
+mod lock;
 pub(crate) mod plan;
 pub(crate) mod storage;
 pub(crate) mod survey;
@@ -22,8 +23,9 @@ pub(crate) use apply::resume as resume_on;
 pub use plan::{AdoptPlan, Refusal};
 
 use crate::approval::Token;
+use crate::encryption::{self, Encryption};
 use crate::exit::{Exit, Kind as _};
-use crate::facts::{Disk, Facts, Mode};
+use crate::facts::{Content, Disk, Facts, Mode, Partition};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE};
 use crate::machine::real::{self, Real, say_failure};
 use crate::machine::recording::Recording;
@@ -64,8 +66,24 @@ fn data_state(facts: &Facts) -> DataState {
     if facts.mode == Some(Mode::Recovery) {
         return DataState::Missing("recovery was chosen at the start, and it leaves data alone".to_owned());
     }
+    // What cannot be read is told as what follows from it: data is not mounted.
+    if let Some(encryption) = encryption::locked(&Real).ok().flatten() {
+        return locked_state(facts, encryption);
+    }
     let unit = fs::read_to_string(format!("/etc/systemd/system/{}", storage::unit_name(DATA_DIR, "mount")));
     DataState::Missing(missing_because(facts, unit.ok().as_deref()))
+}
+
+/// Whether somebody can open `data`, or its disk is gone.
+fn locked_state(facts: &Facts, encryption: Encryption) -> DataState {
+    let id = encryption.luks.to_string();
+    let parts = facts.disks.iter().flat_map(|disk| &disk.partitions);
+    let mut contents = parts.filter_map(|part| part.content.as_ref());
+    if contents.any(|content| content.id.as_ref() == Some(&id)) {
+        DataState::Locked(encryption.typed())
+    } else {
+        DataState::Missing(encryption::absent(encryption))
+    }
 }
 
 /// Why `data` is not mounted. `unit` is the text of its mount unit.
@@ -74,11 +92,10 @@ fn missing_because(facts: &Facts, unit: Option<&str>) -> String {
     else {
         return "the unit that mounts it is gone from /etc/systemd/system".to_owned();
     };
-    let holds = |disk: &&Disk| {
-        disk.partitions
-            .iter()
-            .any(|part| part.content.as_ref().is_some_and(|content| content.id.as_deref() == Some(id)))
-    };
+    let is = |content: &Option<Content>| content.as_ref().is_some_and(|content| content.id.as_deref() == Some(id));
+    // In a partition, or in the open container that lies in it.
+    let in_part = |part: &Partition| is(&part.content) || part.holders.iter().any(|holder| is(&holder.content));
+    let holds = |disk: &&Disk| disk.partitions.iter().any(in_part);
     match facts.disks.iter().find(holds) {
         Some(disk) => format!(
             "it is on {}, but it cannot be mounted. `journalctl -b -u {}` says more.",

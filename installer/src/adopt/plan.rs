@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::fat;
 use super::survey::{Leftover, Survey};
+use crate::answers::Unlock;
 use crate::digest::Digest;
+use crate::encryption::Encryption;
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{
     ALIGNMENT, DATA_LABEL, ESP_LABEL, HEARTH_LABEL, MIN_DATA, Part, ROOT_B_FROM, ROOT_GROWTH, ROOT_LABEL, derived_id,
@@ -36,6 +38,9 @@ pub struct AdoptPlan {
     pub table: Table,
     /// The file systems' new ids.
     pub ids: Ids,
+    /// How `data` is encrypted; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
 
 /// A disk, by everything that stays the same when it gets another name.
@@ -387,6 +392,7 @@ fn compose(facts: &Facts, disk: &Disk, install: Uuid, before: &Table, extents: &
             esp: fat::planned(install, ESP_LABEL),
             hearth: fat::planned(install, HEARTH_LABEL),
         },
+        encryption: None,
     }
 }
 
@@ -401,6 +407,13 @@ pub fn install_id(machine: Option<Uuid>, serial: Option<&str>, drawn: Uuid) -> U
 }
 
 impl AdoptPlan {
+    /// The same plan, with `data` encrypted and opened like this at each start.
+    #[must_use]
+    pub fn encrypted(self, unlock: Unlock) -> Self {
+        let luks = derived_id(self.install, "encrypted data");
+        Self { encryption: Some(Encryption { unlock, luks }), ..self }
+    }
+
     /// What approval is given for.
     pub fn digest(&self) -> Digest {
         Digest::of(serde_json::to_vec(self).unwrap_or_default())

@@ -13,6 +13,9 @@ use crate::run::Cmd;
 /// The UEFI variable that says whether Secure Boot is enforced.
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
+/// The version of the first TPM, 1 or 2.
+const TPM: &str = "/sys/class/tpm/tpm0/tpm_version_major";
+
 /// The DMI files that matter.
 const DMI: [&str; 5] = ["sys_vendor", "product_name", "product_uuid", "board_vendor", "board_name"];
 
@@ -49,6 +52,7 @@ pub fn read_raw() -> Result<Raw> {
             .collect(),
         efi: Path::new("/sys/firmware/efi").exists(),
         secure_boot: fs::read(SECURE_BOOT).ok(),
+        tpm: fs::read_to_string(TPM).ok(),
         nics: nics(),
         adapters: adapters(),
         firmware_log: firmware_log(),

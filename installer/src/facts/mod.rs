@@ -51,6 +51,9 @@ pub struct Facts {
     /// Memory the kernel can use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
+    /// Whether it has a TPM 2.0 that Linux can use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tpm: bool,
     /// Every disk, in the order of their names.
     pub disks: Vec<Disk>,
     /// Every network card, in the order of their names.
@@ -357,6 +360,7 @@ impl Facts {
             machine: system::machine(&raw.dmi),
             cpu: system::cpu(&raw.cpuinfo),
             memory: system::memory(&raw.meminfo),
+            tpm: raw.tpm.as_deref().is_some_and(|version| version.trim() == "2"),
             disks,
             nics: net::nics(&raw.ip, &raw.nics)?,
             adapters: adapters::adapters(&raw.adapters, &raw.firmware_log),
@@ -397,6 +401,8 @@ pub struct Raw {
     pub efi: bool,
     /// The UEFI variable `SecureBoot`, with its four bytes of attributes.
     pub secure_boot: Option<Vec<u8>>,
+    /// The version of the first TPM.
+    pub tpm: Option<String>,
     /// What sysfs says of each network card that is hardware.
     pub nics: BTreeMap<String, RawNic>,
     /// The adapters that may be for networks, by their place on the bus.

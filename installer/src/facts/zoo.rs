@@ -46,6 +46,7 @@ pub(crate) fn raw(name: &str) -> Raw {
         dmi: pairs("dmi").into_iter().collect(),
         efi: dir.join("efi").exists(),
         secure_boot: fs::read(dir.join("efi")).ok(),
+        tpm: fs::read_to_string(dir.join("tpm")).ok(),
         nics: map(&text("nics.json")),
         adapters: map(&text("adapters.json")),
         firmware_log: text("firmware-log"),

@@ -1,6 +1,7 @@
 //! A machine made of maps, whose power can be cut at any effect. It keeps apart what was
 //! done and what is durable, and starts again from the latter the way GRUB and the kernel do.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::storage::BINDS;
 use crate::adopt::survey::survey;
 use crate::answers::{FILE_NAME, FileSystem, Secret};
+use crate::encryption::{Key, Keys};
 use crate::facts::{Content, Disk, Facts, Mode, Partition, zoo};
 use crate::layout::{ADOPTED, DATA_DIR, HEARTH_LABEL, PLAN_FILE, Part, derived_id, from_gpt_bytes};
 use crate::render::authelia::Cost;
@@ -53,6 +55,8 @@ pub(crate) struct World {
     pub(crate) networks: BTreeSet<String>,
     pub(crate) immutable: BTreeSet<String>,
     pub(crate) formatted: BTreeMap<String, Formatted>,
+    /// LUKS containers, by their devices.
+    pub(crate) luks: BTreeMap<String, Luks>,
     /// The files whose journal entries were written back: all that GRUB sees.
     pub(crate) settled: BTreeSet<String>,
 }
@@ -62,6 +66,14 @@ pub(crate) struct World {
 pub(crate) struct Formatted {
     pub(crate) kind: FileSystem,
     pub(crate) id: Uuid,
+    pub(crate) torn: bool,
+}
+
+/// A LUKS container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Luks {
+    pub(crate) id: Uuid,
+    pub(crate) keys: Keys,
     pub(crate) torn: bool,
 }
 
@@ -115,6 +127,10 @@ pub(crate) struct Fake {
     pub(crate) stick_gone: bool,
     places: BTreeMap<u32, Place>,
     mounts: BTreeSet<String>,
+    /// The names of open LUKS containers, and their devices.
+    open: BTreeMap<String, String>,
+    /// How often something was drawn, where each draw is another one.
+    pub(crate) luck: Option<Cell<u8>>,
     pub(crate) leftovers: BTreeMap<u64, Content>,
     pub(crate) said: Vec<String>,
     pub(crate) restarts: usize,
@@ -154,6 +170,8 @@ impl Fake {
             stick_gone: false,
             places: BTreeMap::new(),
             mounts: BTreeSet::new(),
+            open: BTreeMap::new(),
+            luck: None,
             leftovers: BTreeMap::new(),
             said: Vec::new(),
             restarts: 0,
@@ -219,6 +237,7 @@ impl Fake {
     /// Starts as GRUB and the kernel would; fails the test if they disagree.
     pub(crate) fn boot(&mut self) {
         self.mounts.clear();
+        self.open.clear();
         for world in [&mut self.now, &mut self.durable] {
             world.placed.retain(|path, _| !path.starts_with("/run/"));
         }
@@ -365,10 +384,29 @@ impl Fake {
         Ok(())
     }
 
+    /// Whether an open container of that name is there, if `dev` is one.
+    fn is_there(&self, dev: &Dev) -> bool {
+        dev.disk.strip_prefix("mapper/").is_none_or(|name| self.open.contains_key(name))
+    }
+
     fn data(&mut self) -> Result<&mut DataFs> {
         ensure!(self.mounts.contains(DATA_DIR), "data is not mounted");
         self.now.data.as_mut().ok_or_else(|| anyhow!("there is no data"))
     }
+}
+
+impl World {
+    /// What was in the partition for `data` is gone.
+    fn lose_data(&mut self, dev: &Dev) {
+        if dev.part == Some(Part::Data.number()) {
+            self.data = None;
+            self.placed.retain(|path, _| !on_data(path));
+        }
+    }
+}
+
+fn on_data(path: &str) -> bool {
+    path.starts_with(&format!("{DATA_DIR}/"))
 }
 
 fn partitions(disk: &str, table: &Table) -> Vec<Partition> {
@@ -462,7 +500,10 @@ impl Machine for Fake {
         let known = |kind: &str, id: String| Content { kind: kind.to_owned(), label: None, id: Some(id) };
         Ok(match dev.part {
             Some(4) => Some(known("ext4", self.now.root_id.clone())),
-            Some(6) => self.now.data.as_ref().map(|data| known("btrfs", data.id.to_string())),
+            Some(6) => match self.now.luks.get(&dev.path()) {
+                Some(luks) => Some(known("crypto_LUKS", luks.id.to_string())),
+                None => self.now.data.as_ref().map(|data| known("btrfs", data.id.to_string())),
+            },
             _ => self.leftovers.get(&self.at(dev, offset)).cloned(),
         })
     }
@@ -476,7 +517,8 @@ impl Machine for Fake {
     }
 
     fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>> {
-        Ok(Zeroizing::new((0..count).map(|i| u8::try_from(i * 37 % 251).unwrap()).collect()))
+        let luck = self.luck.as_ref().map_or(0, |luck| luck.replace(luck.get().wrapping_add(1)));
+        Ok(Zeroizing::new((0..count).map(|i| u8::try_from(i * 37 % 251).unwrap() ^ luck).collect()))
     }
 
     fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
@@ -493,8 +535,10 @@ impl Machine for Fake {
     }
 
     fn exists(&self, path: &str) -> bool {
-        let made = self.now.links.contains_key(path) || self.now.placed.contains_key(path);
-        let on_root = made && self.sees(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
+        let mapped = path.strip_prefix("/dev/mapper/").is_some_and(|name| self.open.contains_key(name));
+        let reached = !on_data(path) || self.mounts.contains(DATA_DIR);
+        let made = self.now.links.contains_key(path) || self.now.placed.contains_key(path) && reached;
+        let on_root = mapped || made && self.sees(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
         let mounted = self.mounts.contains(DATA_DIR);
         on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
     }
@@ -548,7 +592,42 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn make_data(&mut self, _: &Dev, id: Uuid) -> Result<()> {
+    fn make_luks(&mut self, dev: &Dev, id: Uuid, keys: &Keys) -> Result<()> {
+        ensure!(!self.open.values().any(|open| *open == dev.path()), "{} is in use", dev.path());
+        let made = |torn| Luks { id, keys: keys.clone(), torn };
+        // What was in it is gone as soon as it begins; a cut on the way leaves a header that nothing opens.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
+            self.durable.luks.insert(dev.path(), made(true));
+            self.durable.lose_data(dev);
+        }
+        self.effect()?;
+        for world in [&mut self.now, &mut self.durable] {
+            world.luks.insert(dev.path(), made(false));
+            world.lose_data(dev);
+        }
+        Ok(())
+    }
+
+    fn open_luks(&mut self, dev: &Dev, name: &str, key: &Key) -> Result<bool> {
+        self.effect()?;
+        let luks = self.now.luks.get(&dev.path()).ok_or_else(|| anyhow!("{} is no LUKS container", dev.path()))?;
+        ensure!(!luks.torn, "no usable key slot is available");
+        let fits = luks.keys.everyday == *key || *key == Key::Drawn(luks.keys.recovery.clone());
+        if fits {
+            self.open.insert(name.to_owned(), dev.path());
+        }
+        Ok(fits)
+    }
+
+    fn close_luks(&mut self, name: &str, path: &str) -> Result<()> {
+        self.effect()?;
+        self.mounts.remove(path);
+        self.open.remove(name);
+        Ok(())
+    }
+
+    fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
         let fresh = |torn| Some(DataFs { id, torn, paths: BTreeSet::new() });
         // A cut on the way leaves something that looks like it, and cannot be mounted.
         if self.cut.is_some_and(|(at, loss)| at == self.effects && loss == Loss::None) {
@@ -560,8 +639,9 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn mount(&mut self, _: &Dev, path: &str) -> Result<()> {
+    fn mount(&mut self, dev: &Dev, path: &str) -> Result<()> {
         self.effect()?;
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
         ensure!(self.now.data.as_ref().is_some_and(|data| !data.torn), "wrong fs type, bad option, bad superblock");
         self.mounts.insert(path.to_owned());
         Ok(())
@@ -752,6 +832,7 @@ impl Machine for Fake {
     }
 
     fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, _: &str) -> Result<()> {
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
         let made = |torn| Formatted { kind, id, torn };
         let key = dev.path();
         // A cut on the way leaves something that looks like it.

@@ -154,6 +154,11 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
             Cmd::new("starting units", "systemctl").args(["enable", "--now"]).args(units).run()
         }
         Refresh::Restart(unit) => systemctl(&format!("restarting {unit}"), &["restart", unit]),
+        Refresh::Data => {
+            // Until now a generator kept everything away that lies on `data`.
+            systemctl("reading the units", &["daemon-reload"])?;
+            systemctl("starting what waits for data", &["start", "--no-block", "multi-user.target"])
+        }
         Refresh::Firewall => {
             check_rules()?;
             Cmd::new("taking the firewall's rules", "ufw").arg("reload").run()?;

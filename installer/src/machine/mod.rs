@@ -7,6 +7,7 @@ mod duckdns;
 pub(crate) mod fake;
 mod firmware;
 mod host;
+mod luks;
 mod neighbour;
 pub(crate) mod real;
 pub(crate) mod recording;
@@ -27,6 +28,7 @@ pub(crate) use real::on_hearth;
 pub use repository::Repository;
 
 use crate::answers::{FileSystem, Secret};
+use crate::encryption::{Key, Keys};
 use crate::facts::{Content, Disk, Facts};
 use crate::flash::medium_source::Own;
 use crate::layout::Part;
@@ -38,7 +40,7 @@ use crate::units::Bytes;
 /// A disk, or one of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dev {
-    /// The kernel's name of the disk.
+    /// The kernel's name of the disk, or of a link to it below /dev.
     pub disk: String,
     /// The number of the partition, if it is not the whole disk.
     pub part: Option<u32>,
@@ -53,6 +55,16 @@ impl Dev {
     /// A partition. It is not the same as the disk at an offset: the kernel caches the two apart.
     pub fn part(name: &str, number: u32) -> Self {
         Self { disk: name.to_owned(), part: Some(number) }
+    }
+
+    /// An open LUKS container.
+    pub fn mapped(name: &str) -> Self {
+        Self::disk(&format!("mapper/{name}"))
+    }
+
+    /// Whatever has this id: a file system, or a LUKS container.
+    pub fn of_id(id: Uuid) -> Self {
+        Self::disk(&format!("disk/by-uuid/{id}"))
     }
 
     /// The partition that people drop files on, of a disk with Hearth on it.
@@ -126,6 +138,8 @@ pub enum Refresh {
     Restart(String),
     /// Both parts of the firewall, unless the kernel refuses its rules: then the former ones stay.
     Firewall,
+    /// All that waits for `data`, which is open now. It goes on by itself.
+    Data,
 }
 
 /// What steps can see and do.
@@ -180,6 +194,15 @@ pub trait Machine {
 
     /// Gives the mounted ext4 in `dev` another id.
     fn name_root(&mut self, dev: &Dev, id: Uuid) -> Result<()>;
+
+    /// Makes a LUKS container with this id in `dev`, over whatever is there, that both keys open.
+    fn make_luks(&mut self, dev: &Dev, id: Uuid, keys: &Keys) -> Result<()>;
+
+    /// Opens the LUKS container in `dev` as `name`; false if the key does not fit.
+    fn open_luks(&mut self, dev: &Dev, name: &str, key: &Key) -> Result<bool>;
+
+    /// Unmounts what is mounted at `path` and closes the container `name`; neither need be so.
+    fn close_luks(&mut self, name: &str, path: &str) -> Result<()>;
 
     /// Makes a btrfs in `dev`, over whatever is there.
     fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()>;

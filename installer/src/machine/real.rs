@@ -16,10 +16,11 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, neighbour,
+    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks, neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
+use crate::encryption::{Key, Keys};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Content, Disk, Facts, gather};
 use crate::flash::Watch;
@@ -151,6 +152,23 @@ impl Machine for Real {
         let set = Cmd::new("giving the system's file system its id", "tune2fs");
         set.args(["-U", &id.to_string(), &dev.path()]).run()?;
         durable::checkpoint("/")
+    }
+
+    fn make_luks(&mut self, dev: &Dev, id: Uuid, keys: &Keys) -> Result<()> {
+        let memory = gather()?.memory.unwrap_or_default();
+        luks::make(&dev.path(), &id.to_string(), keys, memory)?;
+        tell_udev(&dev.disk)
+    }
+
+    fn open_luks(&mut self, dev: &Dev, name: &str, key: &Key) -> Result<bool> {
+        luks::open(&dev.path(), name, key)
+    }
+
+    fn close_luks(&mut self, name: &str, path: &str) -> Result<()> {
+        if is_mounted(path)? {
+            Cmd::new(format!("unmounting {path}"), "umount").arg(path).run()?;
+        }
+        luks::close(name)
     }
 
     fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
@@ -435,7 +453,9 @@ fn wait_for_udev() -> Result<()> {
 
 /// Has udev look at the disk and its partitions again, and waits for it.
 fn tell_udev(disk: &str) -> Result<()> {
-    let name = format!("/sys/class/block/{disk}");
+    let path = Dev::disk(disk).path();
+    let node = fs::canonicalize(&path).with_context(|| format!("looking for {path}"))?;
+    let name = format!("/sys/class/block/{}", node.file_name().unwrap_or_default().to_string_lossy());
     let mut devices = vec![name.clone()];
     for entry in fs::read_dir(&name).with_context(|| format!("reading {name}"))?.flatten() {
         if entry.path().join("partition").exists() {

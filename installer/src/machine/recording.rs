@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::table::Table;
 use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::answers::{FileSystem, Secret};
+use crate::encryption::{Key, Keys, mapped};
 use crate::facts::{Content, Disk, Facts};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
@@ -157,6 +158,24 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn name_root(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
         self.note(format!("give the file system in {} the id {id}", dev.path()));
+        Ok(())
+    }
+
+    fn make_luks(&mut self, dev: &Dev, id: Uuid, _: &Keys) -> Result<()> {
+        self.note(format!("encrypt {}: a LUKS container with the id {id}", dev.path()));
+        self.ids.insert(dev.clone(), id);
+        Ok(())
+    }
+
+    fn open_luks(&mut self, dev: &Dev, name: &str, _: &Key) -> Result<bool> {
+        self.note(format!("open {} as {}", dev.path(), mapped(name)));
+        self.paths.insert(mapped(name));
+        Ok(true)
+    }
+
+    fn close_luks(&mut self, name: &str, path: &str) -> Result<()> {
+        self.note(format!("unmount {path}, and close {}", mapped(name)));
+        self.paths.remove(&mapped(name));
         Ok(())
     }
 

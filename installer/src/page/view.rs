@@ -26,6 +26,8 @@ pub enum Situation {
 pub enum DataState {
     /// In use.
     Mounted,
+    /// Encrypted, and not open yet; the text says what is typed.
+    Locked(&'static str),
     /// Not in use; the text names the cause.
     Missing(String),
 }
@@ -126,6 +128,7 @@ fn title(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<Stri
 fn data_lines(state: &DataState) -> Vec<String> {
     match state {
         DataState::Mounted => Vec::new(),
+        DataState::Locked(typed) => wrap("  data   ", &locked(typed)),
         DataState::Missing(why) => wrap("  data   ", &format!("MISSING, so Docker stays down: {why}")),
     }
 }
@@ -325,6 +328,9 @@ pub fn head(facts: &Facts, hostname: &str, situation: &Situation) -> Vec<String>
     }
     match situation {
         Situation::Running(DataState::Mounted) => out.push("  state   running, data is mounted".to_owned()),
+        Situation::Running(DataState::Locked(typed)) => {
+            out.extend(wrap("  state   ", &format!("data is {}", locked(typed))));
+        }
         Situation::Running(DataState::Missing(why)) => {
             out.extend(wrap("  state   ", &format!("data is MISSING, so Docker stays down: {why}")));
         }
@@ -332,6 +338,14 @@ pub fn head(facts: &Facts, hostname: &str, situation: &Situation) -> Vec<String>
         Situation::Stopped(why) => out.extend(wrap("  state   ", &format!("stopped while preparing this disk: {why}"))),
     }
     out
+}
+
+/// What to do about locked disks.
+fn locked(typed: &str) -> String {
+    format!(
+        "LOCKED, so Docker stays down. Type {typed} at the console, or log in, by SSH too, and \
+         run `sudo hearth unlock`."
+    )
 }
 
 /// Everything that is known about the machine, for people.

@@ -2,18 +2,22 @@
 //! still what it was when that was approved, or if an interrupted start began it.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use uuid::Uuid;
 
 use super::apply::{Job, changed};
 use super::journal::{Event, Journal};
 use super::mounts::{Seen, seen, starts};
 use super::roles::{RoleDisk, What, label, places, state};
+use super::steps::secret;
 use crate::adopt::plan::Target;
 use crate::bootchain::MBR_CODE;
+use crate::encryption::{Key, Keys, key_path, recovery_path};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts};
 use crate::flash::{protected, traces};
 use crate::layout::ALIGNMENT;
 use crate::machine::{Dev, Machine, Refresh};
+use crate::render::secrets::Draw;
 use crate::render::{File, Owner};
 use crate::units::Bytes;
 
@@ -33,7 +37,7 @@ pub(super) fn format<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
 
 /// Formats the disk of a role, if it is one that is formatted; true if that was still to be done.
 fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result<bool> {
-    let What::Erase { disk: target, state: planned, table, file_system, id } = &role.what else {
+    let What::Erase { disk: target, state: planned, table, file_system, id, luks } = &role.what else {
         return Ok(false);
     };
     let facts = machine.facts()?;
@@ -82,8 +86,27 @@ fn format_one(machine: &mut impl Machine, role: &RoleDisk, done: bool) -> Result
         );
     }
     machine.reread_table(&disk.name)?;
-    machine.format(&part, *file_system, *id, role.roles[0].word())?;
+    let dev = match luks {
+        Some(luks) => encrypt(machine, &part, *luks, &label(&role.roles))?,
+        None => part,
+    };
+    machine.format(&dev, *file_system, *id, role.roles[0].word())?;
     Ok(true)
+}
+
+/// Encrypts the partition `part` and opens it under the name `label`. Its key is on `data` before
+/// the disk has it, and the recovery key of `data` opens it as well.
+fn encrypt(machine: &mut impl Machine, part: &Dev, luks: Uuid, label: &str) -> Result<Dev> {
+    let path = key_path(label);
+    if machine.read_file(&path)?.is_none() {
+        let key = Draw::Key.make(&machine.draw(Draw::Key.bytes())?);
+        machine.put_file(&File::private(path.clone(), Owner::ROOT, key.expose().as_bytes()))?;
+    }
+    let everyday = Key::Drawn(secret(machine, &path)?);
+    let keys = Keys { recovery: secret(machine, &recovery_path())?, everyday };
+    machine.make_luks(part, luks, &keys)?;
+    ensure!(machine.open_luks(part, label, &keys.everyday)?, "what was just encrypted does not open");
+    Ok(Dev::mapped(label))
 }
 
 /// What lies at the beginning of a disk whose formatting has begun.

@@ -1,10 +1,12 @@
 //! Where role disks are seen, and the systemd units that mount them. A disk that is absent
 //! holds nothing up: its units fail alone, and the guarded folder below stays empty.
 
-use super::roles::{RoleDisk, What, place};
+use super::roles::{RoleDisk, What, label, place};
 use crate::adopt::storage::{Unit, unit_name};
 use crate::answers::Role;
+use crate::encryption::key_path;
 use crate::layout::DATA_DIR;
+use uuid::Uuid;
 
 /// How long a start waits for a role's disk: spinning ones need some seconds each.
 const PATIENCE: &str = "60s";
@@ -29,7 +31,7 @@ pub struct Seen {
 pub fn seen(disk: &RoleDisk) -> Seen {
     let places: Vec<String> = disk.roles.iter().map(|role| place(*role)).collect();
     let mut out = Seen { units: Vec::new(), guarded: places.clone(), before: Vec::new(), on_disk: None };
-    let (id, kind, read_only) = match &disk.what {
+    let found = match &disk.what {
         What::Directory => {
             for role in &disk.roles {
                 let source = format!("{DATA_DIR}/{}", role.word());
@@ -38,17 +40,24 @@ pub fn seen(disk: &RoleDisk) -> Seen {
             }
             return out;
         }
-        What::Adopt { id, file_system, read_only, .. } => (id.clone(), driver(file_system), *read_only),
-        What::Erase { id, file_system, .. } => (id.to_string(), file_system.word(), false),
+        What::Adopt { id, file_system, read_only, .. } => {
+            Found { id: id.clone(), kind: driver(file_system), read_only: *read_only, opener: None }
+        }
+        What::Erase { id, file_system, luks, .. } => {
+            let name = label(&disk.roles);
+            out.units.extend(luks.iter().flat_map(|luks| opening(*luks, *id, &name)));
+            let opener = luks.map(|_| opener(&name));
+            Found { id: id.to_string(), kind: file_system.word(), read_only: false, opener }
+        }
     };
     if let [role] = disk.roles.as_slice() {
-        out.units.extend(whole(&id, kind, read_only, &place(*role), role.word()));
+        out.units.extend(whole(&found, &place(*role), role.word()));
         return out;
     }
     // One mount below, so that a file can move from one role to another by a hard link.
     let words: Vec<&str> = disk.roles.iter().map(|role| role.word()).collect();
     let at = format!("{SHARED}/{}", words.join("-"));
-    out.units.extend(whole(&id, kind, read_only, &at, &words.join(" and ")));
+    out.units.extend(whole(&found, &at, &words.join(" and ")));
     let folders = words.iter().map(|word| format!("{at}/{word}")).collect();
     out.on_disk = Some((at.clone(), unit_name(&at, "mount"), folders));
     for role in &disk.roles {
@@ -69,24 +78,59 @@ fn driver(kind: &str) -> &'static str {
     }
 }
 
-/// The units for the file system `id` at `at`: its mount, and how long it is waited for.
-fn whole(id: &str, kind: &str, read_only: bool, at: &str, what: &str) -> Vec<Unit> {
+/// A file system on a disk.
+struct Found<'a> {
+    id: String,
+    kind: &'a str,
+    read_only: bool,
+    /// The unit that opens the disk first, if it is encrypted.
+    opener: Option<String>,
+}
+
+/// The units for the file system `found` at `at`: its mount, and how long it is waited for.
+fn whole(found: &Found<'_>, at: &str, what: &str) -> Vec<Unit> {
+    let Found { id, kind, read_only, opener } = found;
     let node = format!("/dev/disk/by-uuid/{id}");
-    let access = if read_only { ",ro" } else { "" };
-    let check = if kind == "ext4" {
-        let name = unit_name(&node, "service");
-        format!("Requires=systemd-fsck@{name}\nAfter=systemd-fsck@{name}\n")
-    } else {
-        String::new()
-    };
+    let access = if *read_only { ",ro" } else { "" };
+    let fsck = (*kind == "ext4").then(|| format!("systemd-fsck@{}", unit_name(&node, "service")));
+    let needs: String = opener.iter().chain(&fsck).map(|unit| format!("Requires={unit}\nAfter={unit}\n")).collect();
     let mount =
         format!("What={node}\nWhere={at}\nType={kind}\nOptions=noatime,nosuid,nodev{access}\nTimeoutSec={PATIENCE}\n");
     let device = unit_name(&node, "device");
     vec![
         Unit { name: format!("{device}.d/50-hearth.conf"), text: format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n") },
         // By the device, too: a disk that is slow, or plugged in later, is mounted when it is there.
-        Unit { name: unit_name(at, "mount"), text: unit(&format!("The disk for {what}"), &check, &mount, &device) },
+        Unit { name: unit_name(at, "mount"), text: unit(&format!("The disk for {what}"), &needs, &mount, &device) },
     ]
+}
+
+/// The units that open the LUKS container `luks` as `name`, with its key on `data`, before the file
+/// system `id` in it is waited for.
+fn opening(luks: Uuid, id: Uuid, name: &str) -> Vec<Unit> {
+    let node = format!("/dev/disk/by-uuid/{luks}");
+    let device = unit_name(&node, "device");
+    let inside = unit_name(&format!("/dev/disk/by-uuid/{id}"), "device");
+    let service = opener(name);
+    let key = key_path(name);
+    let text = format!(
+        "# Written by `hearth setup`.\n\n[Unit]\nDescription=Open the encrypted disk {name}\nDefaultDependencies=no\n\
+         ConditionKernelCommandLine=!hearth.mode=setup\nConditionKernelCommandLine=!hearth.mode=recovery\n\
+         BindsTo={device}\nAfter={device}\nRequiresMountsFor={DATA_DIR}\n\
+         Conflicts=umount.target\nBefore=umount.target\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart=/usr/bin/systemd-cryptsetup attach {name} {node} {key} luks,headless=1\n\
+         ExecStop=/usr/bin/systemd-cryptsetup detach {name}\n"
+    );
+    vec![
+        Unit { name: format!("{device}.d/50-hearth.conf"), text: format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n") },
+        Unit { name: format!("{inside}.d/60-hearth.conf"), text: format!("[Unit]\nAfter={service}\n") },
+        Unit { name: service, text },
+    ]
+}
+
+/// The unit that opens the encrypted disk `name`.
+fn opener(name: &str) -> String {
+    format!("{name}-open.service")
 }
 
 fn bind(role: Role, source: &str, from: &str) -> Unit {
@@ -116,9 +160,9 @@ fn unit(what: &str, needs: &str, mount: &str, wanted_by: &str) -> String {
     )
 }
 
-/// Whether it is started by name: drop-ins are not.
+/// Whether it is started by name: drop-ins are not, and what opens a disk comes with its mount.
 pub fn starts(unit: &Unit) -> bool {
-    !unit.name.contains('/')
+    unit.name.strip_suffix(".mount").is_some()
 }
 
 #[cfg(test)]
@@ -163,6 +207,27 @@ mod tests {
         assert!(two.units[2].text.ends_with(&format!("WantedBy=multi-user.target {disk}\n")));
         assert_eq!(two.guarded, ["/mnt/media", "/mnt/downloads", "/var/lib/hearth/disks/media-downloads"]);
         assert_eq!(two.on_disk.unwrap().2.len(), 2);
+    }
+
+    #[test]
+    fn an_encrypted_disk_is_opened_by_its_key_on_data_before_it_is_mounted() {
+        let mut disk = adopted(&[Role::Media], "ext4", false);
+        let What::Adopt { disk: target, state, .. } = disk.what else { panic!() };
+        let table = crate::machine::fake::image_table(SectorSize(512));
+        let (id, luks) = (Uuid::from_u128(1), Some(Uuid::from_u128(2)));
+        disk.what = What::Erase { disk: target, state, table, file_system: crate::answers::FileSystem::Xfs, id, luks };
+        let units = seen(&disk).units;
+        let text = |name: &str| &units.iter().find(|unit| unit.name == name).unwrap().text;
+        let opener = text("hearth-media-open.service");
+        let attach = "attach hearth-media /dev/disk/by-uuid/00000000-0000-0000-0000-000000000002 /var/lib/hearth/data/keys/hearth-media ";
+        assert!(opener.contains(attach) && opener.contains("RequiresMountsFor=/var/lib/hearth/data\n"), "{opener}");
+        let needs = "Requires=hearth-media-open.service\nAfter=hearth-media-open.service\n";
+        let mount = text("mnt-media.mount");
+        assert!(
+            mount.contains(needs) && mount.contains("What=/dev/disk/by-uuid/00000000-0000-0000-0000-000000000001\n")
+        );
+        let started: Vec<&str> = units.iter().filter(|unit| starts(unit)).map(|unit| unit.name.as_str()).collect();
+        assert_eq!(started, ["mnt-media.mount"]);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use super::refusal::Refusal;
 use super::roles::{self, RoleDisk, What};
 use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption, plan_for_copy};
 use crate::adopt::survey::Survey;
-use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare};
+use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare, Unlock};
 use crate::digest::Digest;
+use crate::encryption::told;
 use crate::facts::{Disk, Facts, Mode};
 use crate::flash::installed::Installed;
 use crate::flash::{Need, judge, target};
@@ -38,6 +39,9 @@ pub struct SetupPlan {
     pub system: SystemDisk,
     /// The disks for media, downloads and backups, and the roles that none has.
     pub roles: Vec<RoleDisk>,
+    /// What opens the encrypted disks; absent where none is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Unlock>,
     /// The addresses that containers have.
     pub containers: Pools,
     /// The answers, with stars where secrets are.
@@ -105,6 +109,10 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let network = answers.network.as_ref().map(|network| render::network::render(network, &facts.nics));
     against.extend(network.and_then(Result::err).unwrap_or_default().into_iter().map(Refusal::Network));
     against.extend(not_yet(answers));
+    let encryption = answers.encryption.as_ref().map(|encryption| encryption.unlock);
+    if encryption == Some(Unlock::TpmPin) && !facts.tpm {
+        against.push(Refusal::NoTpm);
+    }
     let containers = pools(&lan(&facts.nics, answers.network.as_ref()));
     let containers = containers.map_err(|why| against.push(Refusal::Containers(why))).ok();
     let system = match &answers.system.disk {
@@ -121,8 +129,11 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
             let answers = serde_json::to_value(answers).unwrap_or_default();
             let (hearth, install) = (facts.version().to_owned(), adopt.install);
             Ok(Planned {
-                plan: SetupPlan { format: FORMAT, hearth, install, system, roles, containers, answers },
-                adopt,
+                plan: SetupPlan { format: FORMAT, hearth, install, system, roles, encryption, containers, answers },
+                adopt: match encryption {
+                    Some(unlock) => adopt.map(|adopt| adopt.encrypted(unlock)),
+                    None => adopt,
+                },
             })
         }
         _ => Err(against),
@@ -216,9 +227,6 @@ fn not_yet(answers: &Answers) -> Vec<Refusal> {
     let mut refuse = |key: &str, why: &str| out.push(Refusal::NotYet { key: key.to_owned(), why: why.to_owned() });
     if answers.recover.is_some() {
         refuse("recover", "this version cannot bring a machine back yet. Nothing was changed.");
-    }
-    if answers.encryption.is_some() {
-        refuse("encryption", "this version cannot encrypt disks yet. Remove the section, or wait for the next one.");
     }
     out
 }
@@ -316,7 +324,15 @@ impl SetupPlan {
             Route::Write => "written from the medium that Hearth was started from",
         };
         let system = format!("Hearth runs from {}, {}: {how}.", self.system.disk.told(), self.system.disk.size);
-        std::iter::once(system).chain(self.roles.iter().map(roles::RoleDisk::sentence)).collect()
+        let roles = self.roles.iter().map(roles::RoleDisk::sentence);
+        std::iter::once(system).chain(self.encryption_told()).chain(roles).collect()
+    }
+
+    /// What is encrypted, and what opens it, in a sentence.
+    fn encryption_told(&self) -> Option<String> {
+        let formatted = self.roles.iter().any(|role| matches!(role.what, What::Erase { .. }));
+        let what = if formatted { "data and the disks that are formatted are" } else { "data is" };
+        Some(format!("{what} encrypted, and opened at each start {}.", told(self.encryption?)))
     }
 
     /// What approval is given for. The kernel's names of the hour are left out: the next start

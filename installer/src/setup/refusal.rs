@@ -94,6 +94,12 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// A PIN needs a TPM.
+    #[error(
+        "`encryption.unlock`: this machine has no TPM 2.0 that Linux can use. Switch it on in the firmware's settings \
+         (fTPM, PTT, security device), or say unlock = \"passphrase\"."
+    )]
+    NoTpm,
     /// The recovery kit would be of no use.
     #[error("`recovery-kit`: {file}: {why}.")]
     Kit {
@@ -144,6 +150,7 @@ impl Refusal {
             Self::ListedInVain { .. } => "listed-in-vain",
             Self::HearthInstalled { .. } => "hearth-installed",
             Self::CannotAdopt { .. } => "cannot-adopt",
+            Self::NoTpm => "no-tpm",
             Self::Kit { .. } => "kit",
             Self::TooSmall { .. } => "too-small",
             Self::Network(why) => why.code(),

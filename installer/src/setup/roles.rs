@@ -41,8 +41,10 @@ impl RoleDisk {
                 let how = if *read_only { "only read" } else { "with everything that is on it" };
                 format!("{places}: {}, {}, its {file_system} {how}.", disk.told(), disk.size)
             }
-            What::Erase { disk, file_system, .. } => {
-                format!("{places}: {}, {}, ERASED and formatted with {}.", disk.told(), disk.size, file_system.word())
+            What::Erase { disk, file_system, luks, .. } => {
+                let encrypted = if luks.is_some() { ", encrypted" } else { "" };
+                let kind = file_system.word();
+                format!("{places}: {}, {}, ERASED and formatted with {kind}{encrypted}.", disk.told(), disk.size)
             }
         }
     }
@@ -79,6 +81,9 @@ pub enum What {
         file_system: FileSystem,
         /// Its id.
         id: Uuid,
+        /// The id of the LUKS container that it lies in; absent where it is not encrypted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        luks: Option<Uuid>,
     },
 }
 
@@ -130,7 +135,8 @@ pub(super) fn plan(
             (Prepare::Directory, _) => Some(What::Directory),
             (Prepare::Adopt, Some(disk)) => adopt(&key, disk, all, &roles, against),
             (Prepare::Erase, Some(disk)) => {
-                erase(&key, disk, &roles, answer.file_system.unwrap_or(FileSystem::Ext4), install, against)
+                let file_system = answer.file_system.unwrap_or(FileSystem::Ext4);
+                erase(&key, disk, &roles, file_system, (install, answers.encryption.is_some()), against)
             }
             // A selector that fits no disk was refused before.
             (_, None) => None,
@@ -216,7 +222,7 @@ fn erase(
     disk: &Disk,
     roles: &[Role],
     file_system: FileSystem,
-    install: Uuid,
+    (install, encrypted): (Uuid, bool),
     against: &mut Vec<Refusal>,
 ) -> Option<What> {
     if disk.size < LEAST {
@@ -244,6 +250,7 @@ fn erase(
         table,
         file_system,
         id: derived_id(seed, "file system"),
+        luks: encrypted.then(|| derived_id(seed, "encrypted")),
     })
 }
 

@@ -11,6 +11,7 @@ use super::plan::Route;
 use super::{moved, source};
 use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
 use crate::digest::Digest;
+use crate::encryption::recovery_path;
 use crate::layout::PLAN_FILE;
 use crate::machine::{Account, Dev, Machine, Refresh, Repository, Verdict};
 use crate::render::authelia::{self, Cost, Portal};
@@ -165,7 +166,12 @@ fn drawn_password(machine: &mut impl Machine, now: Option<&Account>) -> Result<S
 
 /// A secret that is there.
 fn kept_text(machine: &impl Machine, kept: &Kept) -> Result<Secret<String>> {
-    let bytes = machine.read_file(&kept.path())?.with_context(|| format!("{} is gone", kept.path()))?;
+    secret(machine, &kept.path())
+}
+
+/// The secret in the file at `path`.
+pub(super) fn secret(machine: &impl Machine, path: &str) -> Result<Secret<String>> {
+    let bytes = Zeroizing::new(machine.read_file(path)?.with_context(|| format!("{path} is gone"))?);
     Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
@@ -263,6 +269,10 @@ pub(super) fn kit<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Re
     if admin.password_hash.is_none() {
         let password = kept_text(machine, &Kept::drawn(CONSOLE, Draw::Typed))?;
         text.push_str(&secrets::console_line(&admin.login.to_string(), &password));
+    }
+    if job.plan.encryption.is_some() {
+        let key = secret(machine, &recovery_path())?;
+        text.push_str(&format!("Recovery key of the encrypted disks:\n    {}\n", key.expose()));
     }
     let menu = kept_text(machine, &Kept::drawn(BOOT_MENU, Draw::Typed))?;
     text.push_str(&format!("Password of {} in the boot menu: {}\n", grub::USER, menu.expose()));

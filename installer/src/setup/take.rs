@@ -7,7 +7,9 @@ use zeroize::Zeroizing;
 
 use super::apply::changed;
 use super::approved::{Approved, SETUP_FILE};
+use crate::answers::{self, FILE_NAME};
 use crate::digest::Digest;
+use crate::encryption::Key;
 use crate::exit::{Exit, Kind as _};
 use crate::machine::{Dev, Machine};
 use crate::render::{File, Owner};
@@ -40,6 +42,16 @@ pub fn look(machine: &impl Machine, hearth: &Dev) -> Result<Option<Taken>> {
         return Err(anyhow!(text)).kind(Exit::Refused);
     }
     Ok(Some(Taken { approved, answers }))
+}
+
+impl Taken {
+    /// What is typed at each start to open the disks, as the answers say.
+    pub fn key(&self) -> Result<Option<Key>> {
+        let answers = answers::read_bytes(&self.answers, FILE_NAME)
+            .map_err(|problems| anyhow!("the answers that were approved are damaged:\n{problems}"))
+            .kind(Exit::Mismatch)?;
+        Ok(answers.encryption.as_ref().and_then(Key::of))
+    }
 }
 
 /// Puts it where the next steps find it, `data` being mounted.

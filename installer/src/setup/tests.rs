@@ -1,13 +1,15 @@
 //! The whole of setup on machines made of maps: from the answer file to the seal, with the
 //! power cut at every effect.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::answers::FILE_NAME;
+use crate::answers::{FILE_NAME, Secret};
 use crate::digest::Digest;
+use crate::encryption::Key;
 use crate::facts::Disk;
-use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss};
+use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss, Luks};
 use crate::machine::{Account, Refresh, Verdict};
 use crate::page::text::WIDTH;
 use crate::render::File;
@@ -124,6 +126,7 @@ struct End {
     placed: BTreeMap<String, File>,
     accounts: BTreeMap<String, Account>,
     formatted: BTreeMap<String, Formatted>,
+    luks: BTreeMap<String, Luks>,
     hearth: Vec<String>,
     /// Of the disk that Hearth was written to.
     other_hearth: Vec<String>,
@@ -140,6 +143,7 @@ fn end(fake: &Fake) -> End {
         placed,
         accounts: world.accounts.clone(),
         formatted: world.formatted.clone(),
+        luks: world.luks.clone(),
         hearth: world.hearth.keys().cloned().collect(),
         other_hearth: world.hearths.values().flat_map(BTreeMap::keys).cloned().collect(),
         sectors: world
@@ -306,9 +310,88 @@ fn a_medium_that_cannot_be_copied_is_refused_before_anything_is_done() {
     assert!(error.contains("[no-copy] `system.disk`: /dev/sdc cannot be copied."), "{error}");
 }
 
+/// The answers with everything encrypted.
+fn encrypted() -> String {
+    format!("{ANSWERS}[encryption]\nunlock = \"passphrase\"\npassphrase = \"{PASSPHRASE}\"\n")
+}
+
+const PASSPHRASE: &str = "open sesame please";
+
+#[test]
+fn s6_everything_is_encrypted_and_nothing_but_the_kit_tells_the_recovery_key() {
+    let mut fake = machine(&encrypted());
+    fake.luck = Some(Cell::new(1));
+    until_sealed(&mut fake);
+    let (data, role) = (&fake.durable.luks["/dev/nvme0n1p6"], &fake.durable.luks["/dev/sda1"]);
+    assert_eq!(data.keys.everyday, Key::Passphrase(Secret::new(PASSPHRASE.to_owned())));
+    assert_eq!(data.keys.recovery, role.keys.recovery, "one recovery key opens all");
+    assert_eq!(fake.durable.formatted.keys().collect::<Vec<_>>(), ["/dev/mapper/hearth-media-downloads"]);
+    let tell = |secret: &str| -> Vec<&str> {
+        let holds = |file: &&File| String::from_utf8_lossy(&file.bytes).contains(secret);
+        fake.durable.placed.values().filter(holds).map(|file| file.path.as_str()).collect()
+    };
+    let recovery = data.keys.recovery.expose();
+    assert_eq!(tell(recovery), ["/mnt/backups/kit.txt", "/var/lib/hearth/data/keys/recovery"]);
+    let Key::Drawn(key) = &role.keys.everyday else { panic!("{role:?}") };
+    assert_eq!(tell(key.expose()), ["/var/lib/hearth/data/keys/hearth-media-downloads"]);
+    assert_eq!(tell(PASSPHRASE), [""; 0]);
+    for secret in [recovery, key.expose(), PASSPHRASE] {
+        assert!(!fake.said.iter().any(|line| line.contains(secret)), "a console told a key");
+    }
+}
+
+#[test]
+fn a_plan_that_encrypts_needs_the_answers_that_say_what_opens() {
+    let mut fake = machine(&encrypted());
+    begin(&mut fake).unwrap();
+    fake.boot();
+    fake.now.hearth.remove(SETUP_FILE);
+    let error = format!("{:#}", one_start(&mut fake).unwrap_err());
+    assert!(error.contains("no answer file on HEARTH says what opens it"), "{error}");
+    assert!(fake.durable.luks.is_empty() && fake.durable.data.is_none());
+}
+
+/// Whatever is drawn differs each time, so a key that was made twice would be seen.
+#[test]
+fn the_recovery_key_of_the_kit_opens_the_disks_however_often_the_power_went() {
+    let fresh = || {
+        let mut fake = machine(&encrypted());
+        fake.luck = Some(Cell::new(1));
+        begin(&mut fake).unwrap();
+        fake.boot();
+        fake
+    };
+    let (first, mut whole) = (fresh().effects, fresh());
+    until_sealed(&mut whole);
+    for at in first..whole.effects {
+        let mut fake = fresh();
+        fake.cut = Some((at, [Loss::All, Loss::None][at % 2]));
+        let _ = one_start(&mut fake);
+        fake.power_cut([Loss::All, Loss::None][at % 2]);
+        // From then on no key is made any more.
+        let over = fake.durable.placed.contains_key("/mnt/backups/kit.txt");
+        until_sealed(&mut fake);
+        let kit = String::from_utf8(fake.durable.placed["/mnt/backups/kit.txt"].bytes.to_vec()).unwrap();
+        for (dev, luks) in &fake.durable.luks {
+            assert!(kit.contains(luks.keys.recovery.expose()), "{dev}, cut at {at}");
+        }
+        let kept = &fake.durable.placed["/var/lib/hearth/data/keys/hearth-media-downloads"].bytes;
+        let key = Key::Drawn(Secret::new(String::from_utf8(kept.to_vec()).unwrap()));
+        assert_eq!(fake.durable.luks["/dev/sda1"].keys.everyday, key, "cut at {at}");
+        if over {
+            break;
+        }
+    }
+}
+
 #[test]
 fn the_power_may_go_at_any_effect() {
     cut_everywhere(machine(ANSWERS), 1);
+}
+
+#[test]
+fn the_power_may_go_at_any_effect_with_everything_encrypted() {
+    cut_everywhere(machine(&encrypted()), 1);
 }
 
 #[test]

@@ -148,6 +148,14 @@ fn the_head_above_a_login() {
             "  state   running, data is mounted",
         ]
     );
+    let locked = head(&facts, "hearth", &Situation::Running(DataState::Locked("the passphrase")));
+    assert_eq!(
+        locked[2..],
+        [
+            "  state   data is LOCKED, so Docker stays down. Type the passphrase at the",
+            "          console, or log in, by SSH too, and run `sudo hearth unlock`.",
+        ]
+    );
     let ill = head(&facts, "hearth", &Situation::Running(DataState::Missing("no disk has it".to_owned())));
     assert_eq!(ill[2], "  state   data is MISSING, so Docker stays down: no disk has it");
     let alone = head(&zoo::facts("no-network"), "hearth", &Situation::Running(DataState::Mounted));

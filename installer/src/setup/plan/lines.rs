@@ -22,7 +22,7 @@ impl SetupPlan {
         let mut out = wrap("Plan: ", &format!("set up this machine as \"{name}\", with Hearth {}.", self.hearth));
         out.extend(self.system(facts));
         for role in &self.roles {
-            out.extend(of_role(role, facts));
+            out.extend(of_role(role, facts, self.encryption.is_some()));
         }
         out.extend(self.untouched(facts));
         out.push(String::new());
@@ -78,15 +78,27 @@ impl SetupPlan {
 
     /// Network, ports, people, stacks, and what is only kept.
     fn rest(&self, facts: &Facts) -> Vec<String> {
-        let mut out = wrap("Network   ", &self.network(facts));
+        let mut out = Vec::new();
+        if let Some(told) = self.encryption_told() {
+            out.extend(wrap("Disks     ", &format!("{told} The system itself is not encrypted.")));
+        }
+        out.extend(wrap("Network   ", &self.network(facts)));
         let open: Vec<String> = firewall::table(false, false).iter().map(firewall::Exposure::told).collect();
         out.extend(wrap("Ports     ", &format!("open: {}; nothing else", open.join(", "))));
         let pools = &self.containers;
         out.extend(wrap("Docker    ", &format!("containers get addresses in {} and {}", pools.v4, pools.v6)));
         out.extend(wrap("People    ", &self.people()));
         if self.has("/recovery-kit") {
-            let kit = format!("what opens the machine, in {}: move it to a safe place", self.text("/recovery-kit"));
+            let what = if self.encryption.is_some() {
+                "what opens the machine and its disks"
+            } else {
+                "what opens the machine"
+            };
+            let kit = format!("{what}, in {}: move it to a safe place", self.text("/recovery-kit"));
             out.extend(wrap("Kit       ", &kit));
+        } else if self.encryption.is_some() {
+            let lost = "none: nothing opens the disks once what is typed is forgotten, or the TPM is gone";
+            out.extend(wrap("Kit       ", lost));
         }
         let left = self.left_out();
         out.extend(left.iter().flat_map(|left| wrap(&format!("{:<10}", left.kind), &left.told())));
@@ -151,7 +163,7 @@ impl SetupPlan {
     }
 }
 
-fn of_role(role: &RoleDisk, facts: &Facts) -> Vec<String> {
+fn of_role(role: &RoleDisk, facts: &Facts, encrypted: bool) -> Vec<String> {
     let mut out = head(&format!("For {}", places(&role.roles)));
     match &role.what {
         What::Directory => out.extend(wrap(INDENT, "no disk of its own: a folder on the system disk, in data")),
@@ -162,12 +174,17 @@ fn of_role(role: &RoleDisk, facts: &Facts) -> Vec<String> {
             } else {
                 format!("its {file_system} is used as it is, with everything on it. Nothing is erased.")
             };
-            out.extend(row("then", &then));
+            let open = if encrypted { " It stays NOT ENCRYPTED." } else { "" };
+            out.extend(row("then", &format!("{then}{open}")));
         }
-        What::Erase { disk, file_system, .. } => {
+        What::Erase { disk, file_system, luks, .. } => {
             out.extend(found(disk, facts));
             let (kind, label) = (file_system.word(), label(&role.roles));
-            out.extend(row("then", &format!("ERASED: all that is on it is lost. One {kind}, named {label}.")));
+            let encrypted = if luks.is_some() { ", encrypted" } else { "" };
+            out.extend(row(
+                "then",
+                &format!("ERASED: all that is on it is lost. One {kind}{encrypted}, named {label}."),
+            ));
         }
     }
     out
