@@ -26,6 +26,7 @@ mod disk;
 mod faults;
 mod proto;
 mod ranges;
+mod search;
 mod server;
 mod store;
 
@@ -33,4 +34,5 @@ pub use cache::CACHE;
 pub use client::Client;
 pub use disk::{Disk, Stats, Survivors};
 pub use faults::{Beyond, Fault, Op, When};
+pub use search::find;
 pub use server::Server;

@@ -1,8 +1,6 @@
 //! What goes wrong around a machine that an answer file sets up: the router that is not
 //! there, the disk that is absent one day, the disk that a thief reads.
 
-use std::io;
-use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +10,7 @@ use hearth_qemu_tests::answered::{
     ADMIN, PORTAL_HASH, SET_UP, SETTLED, answers_without_hash, disk_with_data, medium_with,
 };
 use hearth_qemu_tests::appliance::{SERIAL, facts, no_failed_units, runs_from_disk};
-use hearth_qemu_tests::nbd::Disk;
+use hearth_qemu_tests::nbd::{Disk, find};
 use hearth_qemu_tests::wire::Wire;
 use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
 
@@ -163,22 +161,4 @@ fn absent(lab: &Lab, vm: &Vm) -> Result<()> {
         ensure!(state.code != 0 && state.stderr.contains("not permitted"), "{folder} takes files: {state:?}");
     }
     Ok(())
-}
-
-/// Where on `disk` which of the needles lies, by name and byte.
-fn find<'a>(disk: &Disk, needles: &[(&'a str, &str)]) -> io::Result<Vec<(&'a str, u64)>> {
-    const PIECE: usize = 4 << 20;
-    let longest = needles.iter().map(|(_, needle)| needle.len()).max().unwrap_or_default();
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < disk.size() {
-        let Range { start, end } = at..(at + (PIECE + longest) as u64).min(disk.size());
-        let bytes = disk.read(start, usize::try_from(end - start).map_err(io::Error::other)?)?;
-        for (what, needle) in needles {
-            let here = memchr::memmem::find_iter(&bytes, needle.as_bytes()).filter(|place| *place < PIECE);
-            found.extend(here.map(|place| (*what, start + place as u64)));
-        }
-        at += PIECE as u64;
-    }
-    Ok(found)
 }
