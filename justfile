@@ -71,9 +71,9 @@ prove-flash: _packed-image
 prove-consoles: _packed-image
     {{vm_tests}} --test claim --test questions -- --test-threads=1
 
-# Setting up by an answer file, on this disk and from a stick on another, and what the page tells of one
+# Setting up by an answer file, encrypted too, on this disk and from a stick on another, and what the page tells of one
 prove-setup: _packed-image
-    {{vm_tests}} --test setup --test setup_disk --test answers -- --test-threads=1
+    {{vm_tests}} --test setup --test setup_luks --test setup_disk --test answers -- --test-threads=1
 
 # README's first command in a minimal Debian 13 (as root), and the boot of what it made
 prove-newcomer: _builder

@@ -247,6 +247,16 @@ fn missing_data_names_the_cause() {
 }
 
 #[test]
+fn locked_data_can_be_opened_and_destroyed_data_names_the_cause() {
+    let encryption = Encryption { unlock: crate::answers::Unlock::TpmPin, luks: uuid::Uuid::from_u128(6) };
+    let mut facts = Fake::new(64).facts().unwrap();
+    assert_eq!(locked_state(&facts, encryption), DataState::Missing(encryption::absent(encryption)));
+    let id = Some(encryption.luks.to_string());
+    facts.disks[0].partitions[0].content = Some(Content { kind: "crypto_LUKS".to_owned(), label: None, id });
+    assert_eq!(locked_state(&facts, encryption), DataState::Locked("the PIN"));
+}
+
+#[test]
 fn sizes_are_as_designed() {
     let rows = |gib: u64| -> Vec<(String, Bytes)> {
         let plan = Fake::new(gib).plan();
