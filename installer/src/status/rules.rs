@@ -45,6 +45,12 @@ fn judged<T>(subject: &str, look: &Look<T>, judge: impl FnOnce(&T) -> Finding) -
 fn system(situation: &Situation) -> Finding {
     match situation {
         Situation::Running(DataState::Mounted) => good("system", "running, data is mounted"),
+        Situation::Running(DataState::Locked(typed)) => finding(
+            "system",
+            State::Red,
+            format!("the disks are locked until somebody types {typed}, so Docker stays down"),
+            Some("Run `sudo hearth unlock`"),
+        ),
         Situation::Running(DataState::Missing(why)) => finding(
             "system",
             State::Red,

@@ -90,7 +90,10 @@ fn what_is_wrong_comes_first_with_its_cause_and_what_to_do() {
 #[test]
 fn each_thing_that_can_be_wrong_is_red_or_noted() {
     type Spoil = fn(&mut Seen);
-    let cases: [(&str, State, Spoil); 10] = [
+    let cases: [(&str, State, Spoil); 11] = [
+        ("locked until somebody types the PIN", State::Red, |seen| {
+            seen.situation = Situation::Running(DataState::Locked("the PIN"));
+        }),
         ("data is missing, so Docker stays down: no disk", State::Red, |seen| {
             seen.situation = Situation::Running(DataState::Missing("no disk".to_owned()));
         }),
