@@ -210,5 +210,9 @@ fn locked(lab: &Lab, vm: &Vm, key: &std::path::Path, cause: &str) -> Result<()> 
     ensure!(said.contains("\ninactive\n") && said.ends_with(ADMIN), "Docker is up, or nobody is logged in: {said}");
     let failed = vm.root_sh("systemctl --failed --plain --no-legend --no-pager", lab.patience(30))?.ok()?;
     ensure!(failed.is_empty(), "units failed while the disks are locked:\n{failed}");
+    let seen = "findmnt -rno TARGET | grep -xE '/home|/var/log|/etc/hearth|/opt/stacks|/var/lib/(docker|containerd).*|/mnt/(media|downloads)'; \
+                ls -d /var/lib/hearth/data/* /var/log/journal/* 2>/dev/null; true";
+    let seen = vm.root_sh(seen, lab.patience(30))?.ok()?;
+    ensure!(seen.is_empty(), "with the disks locked there is, on root:\n{seen}");
     Ok(())
 }

@@ -117,7 +117,7 @@ pub fn at_console() -> Result<()> {
     if !machine.exists(&dev) {
         return console.say_all(&wrap("data is MISSING: ", &absent(encryption)));
     }
-    console.hide()?;
+    console.show_typing(false)?;
     ask(&mut console, &mut machine, encryption)
 }
 
@@ -136,6 +136,7 @@ fn ask(talk: &mut impl Talk, machine: &mut impl Machine, encryption: Encryption)
                 Input::Closed => return Ok(()),
                 Input::Nothing if locked(machine)?.is_none() => return talk.say("\nThe disks were opened elsewhere."),
                 Input::Nothing => {}
+                Input::Interrupted => break Zeroizing::new(String::new()),
                 Input::Line(line) => break Zeroizing::new(line),
             }
         };

@@ -93,13 +93,6 @@ impl Console {
         Ok(Self { input, output, partial: Vec::new(), came: VecDeque::new(), before, ended })
     }
 
-    /// From now on what is typed is not shown.
-    pub fn hide(&self) -> Result<()> {
-        let Ok(mut now) = tcgetattr(&self.input) else { return Ok(()) };
-        now.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(&self.input, SetArg::TCSANOW, &now).context("hiding what is typed")
-    }
-
     fn take(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' || byte == b'\r' {

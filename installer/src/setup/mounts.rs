@@ -35,7 +35,7 @@ pub fn seen(disk: &RoleDisk) -> Seen {
         What::Directory => {
             for role in &disk.roles {
                 let source = format!("{DATA_DIR}/{}", role.word());
-                out.units.push(bind(*role, &source, DATA_DIR));
+                out.units.push(bind(*role, &source, DATA_DIR, ""));
                 out.before.push(source);
             }
             return out;
@@ -61,7 +61,7 @@ pub fn seen(disk: &RoleDisk) -> Seen {
     let folders = words.iter().map(|word| format!("{at}/{word}")).collect();
     out.on_disk = Some((at.clone(), unit_name(&at, "mount"), folders));
     for role in &disk.roles {
-        out.units.push(bind(*role, &format!("{at}/{}", role.word()), &at));
+        out.units.push(bind(*role, &format!("{at}/{}", role.word()), &at, found.key_on_data()));
     }
     out.guarded.push(at);
     out
@@ -87,13 +87,25 @@ struct Found<'a> {
     opener: Option<String>,
 }
 
+impl Found<'_> {
+    /// What every unit of an encrypted disk says: its key lies on `data`. The generator that keeps
+    /// all that needs `data` away while it is locked looks for this line.
+    fn key_on_data(&self) -> &'static str {
+        if self.opener.is_some() { NEEDS_DATA } else { "" }
+    }
+}
+
+/// The line of units that need `data`.
+const NEEDS_DATA: &str = "RequiresMountsFor=/var/lib/hearth/data\n";
+
 /// The units for the file system `found` at `at`: its mount, and how long it is waited for.
 fn whole(found: &Found<'_>, at: &str, what: &str) -> Vec<Unit> {
     let Found { id, kind, read_only, opener } = found;
     let node = format!("/dev/disk/by-uuid/{id}");
     let access = if *read_only { ",ro" } else { "" };
     let fsck = (*kind == "ext4").then(|| format!("systemd-fsck@{}", unit_name(&node, "service")));
-    let needs: String = opener.iter().chain(&fsck).map(|unit| format!("Requires={unit}\nAfter={unit}\n")).collect();
+    let mut needs = found.key_on_data().to_owned();
+    needs.extend(opener.iter().chain(&fsck).map(|unit| format!("Requires={unit}\nAfter={unit}\n")));
     let mount =
         format!("What={node}\nWhere={at}\nType={kind}\nOptions=noatime,nosuid,nodev{access}\nTimeoutSec={PATIENCE}\n");
     let device = unit_name(&node, "device");
@@ -115,7 +127,7 @@ fn opening(luks: Uuid, id: Uuid, name: &str) -> Vec<Unit> {
     let text = format!(
         "# Written by `hearth setup`.\n\n[Unit]\nDescription=Open the encrypted disk {name}\nDefaultDependencies=no\n\
          ConditionKernelCommandLine=!hearth.mode=setup\nConditionKernelCommandLine=!hearth.mode=recovery\n\
-         BindsTo={device}\nAfter={device}\nRequiresMountsFor={DATA_DIR}\n\
+         BindsTo={device}\nAfter={device}\n{NEEDS_DATA}\
          Conflicts=umount.target\nBefore=umount.target\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\n\
          ExecStart=/usr/bin/systemd-cryptsetup attach {name} {node} {key} luks,headless=1\n\
@@ -133,15 +145,11 @@ fn opener(name: &str) -> String {
     format!("{name}-open.service")
 }
 
-fn bind(role: Role, source: &str, from: &str) -> Unit {
+fn bind(role: Role, source: &str, from: &str, more: &str) -> Unit {
     let at = place(role);
     // BindsTo: a folder of a disk that goes away must not be seen as an empty one.
     let disk = unit_name(from, "mount");
-    let needs = if from == DATA_DIR {
-        format!("RequiresMountsFor={from}\n")
-    } else {
-        format!("BindsTo={disk}\nAfter={disk}\n")
-    };
+    let needs = if from == DATA_DIR { NEEDS_DATA.to_owned() } else { format!("BindsTo={disk}\nAfter={disk}\n{more}") };
     let mount = format!("What={source}\nWhere={at}\nType=none\nOptions=bind,nosuid,nodev\n");
     Unit {
         name: unit_name(&at, "mount"),
@@ -228,6 +236,16 @@ mod tests {
         );
         let started: Vec<&str> = units.iter().filter(|unit| starts(unit)).map(|unit| unit.name.as_str()).collect();
         assert_eq!(started, ["mnt-media.mount"]);
+        // While data is locked a generator masks every unit that needs it, by this line.
+        disk.roles = vec![Role::Media, Role::Downloads];
+        let generator = include_str!("../../../overlays/base/usr/lib/systemd/system-generators/hearth-mode");
+        assert!(generator.contains(&format!("'^{}$'", NEEDS_DATA.trim_end())), "{generator}");
+        for unit in seen(&disk).units.iter().filter(|unit| !unit.name.contains('/')) {
+            assert!(unit.text.contains(&format!("\n{NEEDS_DATA}")), "{}", unit.text);
+        }
+        for unit in &crate::adopt::storage::mounts(id)[1..] {
+            assert!(unit.text.contains(&format!("\n{NEEDS_DATA}")), "{}", unit.text);
+        }
     }
 
     #[test]

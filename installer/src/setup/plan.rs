@@ -131,7 +131,7 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
             Ok(Planned {
                 plan: SetupPlan { format: FORMAT, hearth, install, system, roles, encryption, containers, answers },
                 adopt: match encryption {
-                    Some(unlock) => adopt.map(|adopt| adopt.encrypted(unlock)),
+                    Some(unlock) => adopt.encrypted(unlock),
                     None => adopt,
                 },
             })
