@@ -107,6 +107,17 @@ pub(crate) enum Firmware {
     Bios,
 }
 
+/// What comes of the firewall's rules that setup makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// Neighbours come in.
+    Good,
+    /// They shut neighbours out.
+    ShutOut,
+    /// The kernel refuses them.
+    Refused,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Fake {
     pub(crate) now: World,
@@ -139,10 +150,8 @@ pub(crate) struct Fake {
     pub(crate) router: bool,
     /// What DuckDNS says.
     pub(crate) duckdns: Verdict,
-    /// Whether the firewall that setup makes would shut neighbours out.
-    pub(crate) shut: bool,
-    /// Whether the kernel would refuse it.
-    pub(crate) refuses_rules: bool,
+    /// What comes of the firewall's rules that setup makes.
+    pub(crate) rules: Rules,
     pub(crate) effects: usize,
     /// The effect before which the power goes.
     pub(crate) cut: Option<(usize, Loss)>,
@@ -178,8 +187,7 @@ impl Fake {
             refreshed: Vec::new(),
             router: true,
             duckdns: Verdict::Belong,
-            shut: false,
-            refuses_rules: false,
+            rules: Rules::Good,
             effects: 0,
             cut: None,
         };
@@ -863,7 +871,7 @@ impl Machine for Fake {
     }
 
     fn admits(&self, _: u16) -> Result<Option<bool>> {
-        Ok(Some(!(self.shut && self.has_setup_rules())))
+        Ok(Some(self.rules != Rules::ShutOut || !self.has_setup_rules()))
     }
 
     fn time_to_hash(&self, _: Cost) -> Result<Duration> {
@@ -894,7 +902,7 @@ impl Machine for Fake {
 
     fn refresh(&mut self, part: &Refresh) -> Result<()> {
         self.effect()?;
-        ensure!(*part != Refresh::Firewall || !self.refuses_rules || !self.has_setup_rules(), "syntax error");
+        ensure!(*part != Refresh::Firewall || self.rules != Rules::Refused || !self.has_setup_rules(), "syntax error");
         if let Refresh::Enable(units) = part {
             let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
             let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();

@@ -9,7 +9,7 @@ use crate::answers::{FILE_NAME, Secret};
 use crate::digest::Digest;
 use crate::encryption::Key;
 use crate::facts::Disk;
-use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss, Luks};
+use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss, Luks, Rules};
 use crate::machine::{Account, Refresh, Verdict};
 use crate::page::text::WIDTH;
 use crate::render::File;
@@ -521,10 +521,13 @@ fn a_token_that_does_not_fit_is_told_and_setup_goes_on() {
 
 #[test]
 fn rules_that_shut_everybody_out_are_taken_back() {
-    let faults = [(true, "nobody could come to port 22", 2), (false, "could not be loaded (syntax error)", 1)];
-    for (shut, words, loaded) in faults {
+    let faults = [
+        (Rules::ShutOut, "nobody could come to port 22", 2),
+        (Rules::Refused, "could not be loaded (syntax error)", 1),
+    ];
+    for (rules, words, loaded) in faults {
         let mut fake = machine(ANSWERS);
-        (fake.shut, fake.refuses_rules) = (shut, !shut);
+        fake.rules = rules;
         until_sealed(&mut fake);
         let report = String::from_utf8(fake.durable.hearth["hearth-report.txt"].clone()).unwrap();
         assert!(report.replace("\r\n ", "").contains(words), "{report}");
