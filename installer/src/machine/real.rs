@@ -514,16 +514,30 @@ impl Hearth {
     /// Unmounts, and makes everything durable.
     fn unmount(mut self) -> Result<()> {
         self.mounted = false;
-        Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR).run()?;
+        unmount_hearth()?;
         durable::flush_device(&self.dev.path())
     }
+}
+
+/// Unmounts HEARTH. Whatever asks how full file systems are, as lsblk does for the page, has it in
+/// use for that moment, and is not kept out by the lock: so this is tried for some seconds.
+fn unmount_hearth() -> Result<()> {
+    const TRIES: usize = 20;
+    let unmount = || Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR);
+    for _ in 1..TRIES {
+        if unmount().succeeds()? {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    unmount().run()
 }
 
 impl Drop for Hearth {
     fn drop(&mut self) {
         if self.mounted {
             // The first error is the one to tell; /run is gone at the next start anyway.
-            let _ = Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR).run();
+            let _ = unmount_hearth();
         }
     }
 }
