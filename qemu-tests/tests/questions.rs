@@ -8,6 +8,7 @@ use hearth::units::Bytes;
 use hearth_qemu_tests::answered::{ADMIN, HASH, PORTAL_HASH, SET_UP, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk, wait_for_page};
 use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
+use uuid::{Uuid, uuid};
 
 const SHARE: Duration = Duration::from_secs(300);
 
@@ -49,6 +50,9 @@ const MORE: [(&str, &str); 7] = [
     ("Number [1]: ", ""),
 ];
 
+/// What SMBIOS says which machine this is.
+const MACHINE: Uuid = uuid!("4a1f0b52-9c1d-4e0e-8a39-6f5d2a7be002");
+
 #[test]
 fn questions_on_the_serial_console_prepare_the_whole_machine() {
     scenario("setup-by-questions", SHARE, |lab| {
@@ -57,6 +61,8 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         let disk = image_on_disk(lab, Bytes::gib(16))?;
         let vm = lab
             .vm("main")
+            // Without it, ids are drawn, and each plan is another one.
+            .product_uuid(MACHINE)
             .drive(Drive::served(&disk).serial(SERIAL).boots(0))
             .drive(Drive::file(&photos).bus(Bus::Sata).serial("ROLE-A"))
             .drive(Drive::empty(2 << 30).bus(Bus::Sata).serial("ROLE-B"))

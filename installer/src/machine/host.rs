@@ -157,7 +157,9 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
         Refresh::Data => {
             // Until now a generator kept everything away that lies on `data`.
             systemctl("reading the units", &["daemon-reload"])?;
-            systemctl("starting what waits for data", &["start", "--no-block", "multi-user.target"])
+            // Each by its name: systemd does not go into what an active target needs in its turn.
+            let targets = ["local-fs.target", "sysinit.target", "multi-user.target"];
+            systemctl("starting what waits for data", &[&["start", "--no-block"], &targets[..]].concat())
         }
         Refresh::Firewall => {
             check_rules()?;
