@@ -54,13 +54,13 @@ pub fn run(request: &Request) -> Result<Outputs> {
     // Reads the overlays before the long work: what is wrong there is said at once.
     let overlays = Layer::from_recipe(&recipe)?;
     let sizes = Sizes::read(&recipe.target_dir())?;
-    let program = program::ensure(&cache, &recipe)?;
     let (base, layer, image, step, (image_id, bundle)) = loop {
         let base = base::ensure(&cache, &tools, &recipe, &lock)?;
+        let program = program::ensure(&cache, &recipe)?;
         let step = progress::step("assembling the disk image");
         let image = Unfinished::new(outputs.partial(&outputs.image()));
         let mut layer = overlays.clone();
-        let complete = || complete(&mut layer, &cache, &tools, &recipe, &base, program.clone());
+        let complete = || complete(&mut layer, &cache, &tools, &recipe, &base, program);
         if let Some(told) = begin(&base, sizes.before_root(), image.path(), complete)? {
             break (base, layer, image, step, told);
         }

@@ -54,6 +54,7 @@ pub fn unattended() -> Result<()> {
 
 fn begin(machine: &mut impl Machine) -> Result<()> {
     if machine.exists(take::SEALED) {
+        machine.say("Hearth: this machine is set up. Answer files are not looked at any more.");
         return Ok(());
     }
     let facts = machine.facts()?;
