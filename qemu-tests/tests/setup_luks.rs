@@ -26,7 +26,7 @@ const MARKER: &str = "the diary of a lighthouse keeper";
 const QUESTION: &str = "Unlock: ";
 
 /// What it says once they are open.
-const OPEN: &str = "The disks are open.";
+const OPEN: &str = "The disks are open";
 
 /// Where the kit is: on a disk that stays as it is.
 const KIT: &str = "/mnt/backups/kit.txt";
