@@ -46,14 +46,12 @@ pub fn is_right(dir: &Path, name: &str) -> bool {
 fn of(dir: &Path, later: Option<&str>) -> Result<String> {
     let (mut files, mut links) = (Vec::new(), String::new());
     list(dir, dir, &mut files, &mut links)?;
-    let (left, now): (Vec<_>, Vec<_>) =
-        files.into_iter().partition(|(path, _)| Some(path.as_path()) == later.map(Path::new));
-    let sums = checksums(dir, &now)?;
-    let mut described: Vec<(&PathBuf, String)> =
-        now.iter().zip(sums).map(|(file, sum)| (&file.0, line(file, sum))).collect();
-    described.extend(left.iter().map(|file| (&file.0, without_sum(&line(file, 0), later).to_owned())));
-    described.sort();
-    Ok(described.into_iter().map(|(_, line)| line).chain([links]).collect())
+    let waits = |(path, _): &(PathBuf, u64)| Some(path.as_path()) == later.map(Path::new);
+    // Of nothing, where the sum is left out.
+    let read: Vec<_> = files.iter().map(|file| (file.0.clone(), if waits(file) { 0 } else { file.1 })).collect();
+    let sums = checksums(dir, &read)?;
+    let described = files.iter().zip(sums).map(|(file, sum)| without_sum(&line(file, sum), later).to_owned());
+    Ok(described.chain([links]).collect())
 }
 
 fn line((path, size): &(PathBuf, u64), sum: u32) -> String {

@@ -87,7 +87,7 @@ pub fn medium_with(lab: &Lab, text: &str) -> Result<PathBuf> {
 pub fn hearth_holds(lab: &Lab, disk: &Disk, words: &str) -> Result<bool> {
     let (hearth, sector) = hearth(lab)?;
     let bytes = disk.read(hearth.start.offset(sector).0, usize::try_from(hearth.size.0)?)?;
-    Ok(bytes.windows(words.len()).any(|window| window == words.as_bytes()))
+    Ok(memchr::memmem::find(&bytes, words.as_bytes()).is_some())
 }
 
 /// HEARTH of the image under test, and what its place counts in.

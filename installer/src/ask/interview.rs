@@ -10,6 +10,7 @@ use super::replies::{Id, Replies, Reply};
 use super::walk::{Ground, Walk};
 use crate::answers::For;
 use crate::facts::Facts;
+use crate::page::text::capital;
 
 /// Makes the hash of a password. Two of one password differ, so it is no part of what is pure.
 pub type Hasher = fn(&str, For) -> anyhow::Result<String>;
@@ -237,9 +238,4 @@ impl std::fmt::Debug for Interview<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "an interview with {:?}", self.replies)
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

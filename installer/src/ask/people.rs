@@ -4,6 +4,7 @@ use super::question::{Item, Question, parsed};
 use super::replies::Id;
 use super::walk::Walk;
 use crate::answers::{DisplayName, EmailAddress, For, LoginName, SshPublicKey, StackName};
+use crate::page::text::capital;
 
 /// What is asked for. "backup" is for repositories, which these questions do not ask for yet.
 const STACKS: [(StackName, &str); 5] = [
@@ -75,8 +76,7 @@ pub(super) fn ask(walk: &mut Walk<'_>) {
 fn portal(walk: &mut Walk<'_>, login: &str) {
     let question = Question::text(Id::DisplayName, "name at the portal", parsed::<DisplayName>)
         .say("The portal is where people log in with a browser. What is your name there?");
-    let mut letters = login.chars();
-    let name: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let name = capital(login);
     walk.ask(if name.is_empty() { question } else { question.default(name) });
     walk.ask(
         Question::text(Id::Email, "e-mail address", parsed::<EmailAddress>)

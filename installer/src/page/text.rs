@@ -57,6 +57,12 @@ pub fn print(lines: &[String]) -> Result<()> {
     }
 }
 
+/// The same with a capital letter in front.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
+}
+
 /// `1 disk`, `2 disks`.
 pub fn count(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })

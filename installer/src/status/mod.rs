@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
 use crate::exit::{Exit, Kind as _};
-use crate::page::text::{count, print};
+use crate::page::text::print;
 use seen::Seen;
 
 /// The version of the JSON document.
@@ -102,9 +102,8 @@ pub fn doctor(json: bool) -> Result<()> {
     if json { print_json(&status) } else { print(&view::all(&status)) }?;
     match status.number(State::Red) {
         0 => Ok(()),
-        red => {
-            Err(anyhow!("{} red", count(red, "finding is").replace("findings is", "findings are"))).kind(Exit::Mismatch)
-        }
+        1 => Err(anyhow!("one finding is red")).kind(Exit::Mismatch),
+        red => Err(anyhow!("{red} findings are red")).kind(Exit::Mismatch),
     }
 }
 

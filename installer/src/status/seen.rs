@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::adopt::situation;
-use crate::facts::{Facts, gather};
+use crate::facts::{Disk, Facts, gather};
 use crate::layout::DATA_DIR;
 use crate::machine::Machine as _;
 use crate::machine::real::Real;
@@ -104,7 +104,7 @@ impl Seen {
             kernels: told(kernels()),
             clock_is_right: told(clock_is_right()),
             names_resolve: limited("looking up a name", &["getent", "ahosts", "debian.org"]).is_ok(),
-            disks: facts.disks.iter().map(|disk| (disk_name(&facts, &disk.path), told(health(&disk.path)))).collect(),
+            disks: facts.disks.iter().map(|disk| (disk_name(disk), told(health(&disk.path)))).collect(),
             counters: counters(),
             ranges: told(ranges()),
             lan: lan(&facts.nics, None),
@@ -173,10 +173,9 @@ fn clock_is_right() -> Result<bool> {
     Ok(said == "yes")
 }
 
-fn disk_name(facts: &Facts, path: &str) -> String {
-    let disk = facts.disks.iter().find(|disk| disk.path == path);
-    let serial = disk.and_then(|disk| disk.serial.as_deref()).map(|serial| format!(" ({serial})"));
-    format!("{path}{}", serial.unwrap_or_default())
+fn disk_name(disk: &Disk) -> String {
+    let serial = disk.serial.as_ref().map(|serial| format!(" ({serial})"));
+    format!("{}{}", disk.path, serial.unwrap_or_default())
 }
 
 /// None for a disk that says nothing of itself: sticks, and those of virtual machines.

@@ -29,7 +29,7 @@ pub enum Command {
         /// The login name.
         name: String,
     },
-    /// Let somebody not log in any more. Sessions that are open end within an hour.
+    /// Let somebody not log in any more.
     Disable {
         /// The login name.
         name: String,
@@ -86,7 +86,7 @@ pub(super) fn carry_out(command: &Command, portal: &Portal, note: impl Fn(&str) 
             format!("enabled {name} at the portal")
         }
     };
-    print(&[format!("Done: {did}. The portal takes it up at once.")])?;
+    print(&[format!("Done: {did}. The portal reads its list again when that changes.")])?;
     note(&did).context("the change is made, but not in the audit log")
 }
 
