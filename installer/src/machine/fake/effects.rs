@@ -1,0 +1,423 @@
+//! What the fake machine sees and does. Where a real effect could be cut in two, it is here as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::disks::{UNIT, chunks, fat_sector, partitions};
+use super::world::on_data;
+use super::{DISK, DataFs, Fake, Firmware, Formatted, Loss, Luks, Rules};
+use crate::adopt::storage::BINDS;
+use crate::answers::{FILE_NAME, FileSystem, Secret};
+use crate::encryption::{Key, Keys};
+use crate::facts::{Content, Disk, Facts, zoo};
+use crate::layout::{DATA_DIR, Part, derived_id};
+use crate::machine::table::Table;
+use crate::machine::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
+use crate::render::authelia::Cost;
+use crate::render::docker::NamedNetwork;
+use crate::render::{File, Owner};
+use crate::units::Bytes;
+
+impl Machine for Fake {
+    fn facts(&self) -> Result<Facts> {
+        let mut facts = zoo::facts("mini-pc");
+        facts.mode = Some(self.mode);
+        let mut disk = facts.disks.swap_remove(0);
+        disk.size = self.size;
+        disk.serial.clone_from(&self.serial);
+        disk.logical_sector = self.sector;
+        let table = Table::read(self, DISK, self.size, self.sector);
+        disk.partitions = table.map(|table| partitions(DISK, &table)).unwrap_or_default();
+        facts.disks = std::iter::once(disk).chain(self.others.iter().map(|disk| self.now(disk))).collect();
+        facts.disks.retain(|disk| !(self.stick_gone && disk.name == DISK));
+        for disk in &mut facts.disks {
+            disk.boot_medium = disk.name == self.boot;
+        }
+        if self.firmware == Firmware::Bios {
+            facts.firmware = crate::facts::Firmware::Bios;
+        }
+        Ok(facts)
+    }
+
+    fn read(&self, dev: &Dev, offset: Bytes, len: usize) -> Result<Vec<u8>> {
+        Ok(self.load(self.at(dev, offset), len))
+    }
+
+    fn probe(&self, dev: &Dev, offset: Bytes, _: Bytes) -> Result<Option<Content>> {
+        let known = |kind: &str, id: String| Content { kind: kind.to_owned(), label: None, id: Some(id) };
+        Ok(match dev.part {
+            Some(4) => Some(known("ext4", self.now.root_id.clone())),
+            Some(6) => match self.now.luks.get(&dev.path()) {
+                Some(luks) => Some(known("crypto_LUKS", luks.id.to_string())),
+                None => self.now.data.as_ref().map(|data| known("btrfs", data.id.to_string())),
+            },
+            _ => self.leftovers.get(&self.at(dev, offset)).cloned(),
+        })
+    }
+
+    fn places(&self, _: &str) -> Result<BTreeMap<u32, Place>> {
+        Ok(self.places.clone())
+    }
+
+    fn random_id(&self) -> Result<Uuid> {
+        Ok(Uuid::from_u128(0xd1ce))
+    }
+
+    fn draw(&self, count: usize) -> Result<Zeroizing<Vec<u8>>> {
+        let luck = self.luck.as_ref().map_or(0, |luck| luck.replace(luck.get().wrapping_add(1)));
+        Ok(Zeroizing::new((0..count).map(|i| u8::try_from(i * 37 % 251).unwrap() ^ luck).collect()))
+    }
+
+    fn hearth_file(&self, hearth: &Dev, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.on_hearth(hearth).and_then(|files| files.get(name)).cloned())
+    }
+
+    fn answer_file(&self, hearth: &Dev) -> Result<Option<(String, Zeroizing<Vec<u8>>)>> {
+        let found = self.on_hearth(hearth).and_then(|files| files.get_key_value(FILE_NAME));
+        Ok(found.map(|(name, bytes)| (name.clone(), Zeroizing::new(bytes.clone()))))
+    }
+
+    fn credential(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(None)
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        let mapped = path.strip_prefix("/dev/mapper/").is_some_and(|name| self.open.contains_key(name));
+        let reached = !on_data(path) || self.mounts.contains(DATA_DIR);
+        let made = self.now.links.contains_key(path) || self.now.placed.contains_key(path) && reached;
+        let on_root = mapped || made && self.sees(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
+        let mounted = self.mounts.contains(DATA_DIR);
+        on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
+    }
+
+    fn is_mounted(&self, path: &str) -> Result<bool> {
+        Ok(self.mounts.contains(path))
+    }
+
+    fn say(&mut self, line: &str) {
+        self.said.push(line.to_owned());
+    }
+
+    fn write(&mut self, dev: &Dev, offset: Bytes, bytes: &[u8]) -> Result<()> {
+        self.effect()?;
+        for (sector, chunk) in chunks(self.at(dev, offset), bytes) {
+            self.now.sectors.insert(sector, chunk.clone());
+            self.pending.push((sector, chunk));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &Dev) -> Result<()> {
+        self.effect()?;
+        self.durable.sectors.extend(std::mem::take(&mut self.pending));
+        Ok(())
+    }
+
+    fn take_table(&mut self, _: &str, numbers: &[u32]) -> Result<()> {
+        self.effect()?;
+        let all = self.kernel_places();
+        self.places.extend(numbers.iter().map(|number| (*number, all[number])));
+        Ok(())
+    }
+
+    fn grow_root(&mut self, dev: &Dev) -> Result<()> {
+        let size = self.places[&dev.part.unwrap()].size;
+        // A cut on the way leaves a file system that has grown in part.
+        if self.is_cut_on_the_way() {
+            self.durable.root_size = Bytes(u64::midpoint(self.now.root_size.0, size.0));
+        }
+        self.lasts(|world| world.root_size = size)
+    }
+
+    fn name_root(&mut self, _: &Dev, id: Uuid) -> Result<()> {
+        self.lasts(|world| world.root_id = id.to_string())
+    }
+
+    fn make_luks(&mut self, dev: &Dev, id: Uuid, keys: &Keys) -> Result<()> {
+        ensure!(!self.open.values().any(|open| *open == dev.path()), "{} is in use", dev.path());
+        let made = |torn| Luks { id, keys: keys.clone(), torn };
+        // What was in it is gone as soon as it begins; a cut on the way leaves a header that nothing opens.
+        if self.is_cut_on_the_way() {
+            self.durable.luks.insert(dev.path(), made(true));
+            self.durable.lose_data(dev);
+        }
+        self.lasts(|world| {
+            world.luks.insert(dev.path(), made(false));
+            world.lose_data(dev);
+        })
+    }
+
+    fn open_luks(&mut self, dev: &Dev, name: &str, key: &Key) -> Result<bool> {
+        self.effect()?;
+        let luks = self.now.luks.get(&dev.path()).ok_or_else(|| anyhow!("{} is no LUKS container", dev.path()))?;
+        ensure!(!luks.torn, "no usable key slot is available");
+        let fits = luks.keys.everyday == *key || *key == Key::Drawn(luks.keys.recovery.clone());
+        if fits {
+            self.open.insert(name.to_owned(), dev.path());
+        }
+        Ok(fits)
+    }
+
+    fn close_luks(&mut self, name: &str, path: &str) -> Result<()> {
+        self.effect()?;
+        self.mounts.remove(path);
+        self.open.remove(name);
+        Ok(())
+    }
+
+    fn make_data(&mut self, dev: &Dev, id: Uuid) -> Result<()> {
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
+        let fresh = |torn| Some(DataFs { id, torn, paths: BTreeSet::new() });
+        // A cut on the way leaves something that looks like it, and cannot be mounted.
+        if self.is_cut_on_the_way() {
+            self.durable.data = fresh(true);
+        }
+        self.lasts(|world| world.data = fresh(false))
+    }
+
+    fn mount(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        self.effect()?;
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
+        ensure!(self.now.data.as_ref().is_some_and(|data| !data.torn), "wrong fs type, bad option, bad superblock");
+        self.mounts.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn make_subvolume(&mut self, path: &str, _: u32) -> Result<()> {
+        self.effect()?;
+        ensure!(self.data()?.paths.insert(path.to_owned()), "{path} exists");
+        Ok(())
+    }
+
+    fn make_dir(&mut self, path: &str, _: u32) -> Result<()> {
+        self.effect()?;
+        let parent = path.rsplit_once('/').unwrap().0.to_owned();
+        let data = self.data()?;
+        ensure!(data.paths.contains(&parent), "{parent} does not exist");
+        ensure!(data.paths.insert(path.to_owned()), "{path} exists");
+        Ok(())
+    }
+
+    fn copy_into(&mut self, from: &str, to: &str) -> Result<()> {
+        self.effect()?;
+        let data = self.data()?;
+        ensure!(data.paths.contains(to), "{to} does not exist");
+        data.paths.insert(format!("{to}/(copied from {from})"));
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        self.effect()?;
+        let below = format!("{path}/");
+        self.data()?.paths.retain(|other| other != path && !other.starts_with(&below));
+        Ok(())
+    }
+
+    fn rename_durably(&mut self, from: &str, to: &str) -> Result<()> {
+        // It makes durable first: a cut on the way leaves the whole thing under its old name.
+        if self.is_cut_on_the_way() {
+            self.durable.data.clone_from(&self.now.data);
+        }
+        self.effect()?;
+        let data = self.data()?;
+        let rename = |path: &String| match path.strip_prefix(from) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
+            _ => path.clone(),
+        };
+        data.paths = data.paths.iter().map(rename).collect();
+        self.durable.data.clone_from(&self.now.data);
+        Ok(())
+    }
+
+    fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        self.lasts(|world| drop(world.links.insert(path.to_owned(), target.to_owned())))
+    }
+
+    fn make_host_keys(&mut self) -> Result<()> {
+        self.lasts(|world| world.keys = true)
+    }
+
+    fn start_units(&mut self, _: &[String]) -> Result<()> {
+        self.effect()?;
+        self.mounts.extend(BINDS.iter().map(|bind| bind.target.to_owned()));
+        Ok(())
+    }
+
+    fn settle(&mut self, _: &str) -> Result<()> {
+        self.effect()?;
+        self.now.settled = self.now.links.keys().chain(self.now.placed.keys()).cloned().collect();
+        self.durable.settled = self.now.settled.clone();
+        Ok(())
+    }
+
+    fn put_hearth_file(&mut self, hearth: &Dev, name: &str, bytes: &[u8]) -> Result<()> {
+        self.change_hearth(hearth, |files| drop(files.insert(name.to_owned(), bytes.to_vec())))
+    }
+
+    fn remove_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        self.change_hearth(hearth, |files| drop(files.remove(name)))
+    }
+
+    fn can_copy(&self, from: &Disk) -> Result<()> {
+        ensure!(from.name == DISK, "{} cannot be copied", from.path);
+        Ok(())
+    }
+
+    fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()> {
+        let name = copy.to.name.as_str();
+        // A cut on the way leaves a disk without a table.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss != Loss::All) {
+            self.blank(name);
+        }
+        self.effect()?;
+        self.blank(name);
+        let mut table = self.table_of(&copy.from.name)?;
+        table.id = derived_id(copy.own.table, "disk");
+        for entry in &mut table.entries {
+            entry.id = derived_id(copy.own.table, &format!("partition {}", entry.name));
+        }
+        let base = self.base(name);
+        for write in table.writes(self, name, copy.to.size)? {
+            self.store(base + write.offset.0, &write.bytes);
+        }
+        for (part, id) in [(Part::Esp, [1, 2, 3, 4]), (Part::Hearth, copy.own.hearth.to_le_bytes())] {
+            let start = base + table.part(part).unwrap().offset(table.sector_size).0;
+            for copy in [0, 6] {
+                self.store(start + copy * UNIT, &fat_sector(id));
+            }
+        }
+        for world in [&mut self.now, &mut self.durable] {
+            let files = copy.own.files.iter().map(|file| (file.name.clone(), file.bytes.to_vec()));
+            world.hearths.insert(name.to_owned(), files.collect());
+            world.home = Some(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
+        ensure!(self.table_of(&esp.disk)?.part(Part::Esp).is_some_and(|entry| entry.id == id), "no such partition");
+        ensure!(self.firmware != Firmware::Refuses, "no space left in the firmware's memory");
+        self.lasts(|world| world.first = Some(esp.disk.clone()))
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.effect()?;
+        self.restarts += 1;
+        Ok(())
+    }
+
+    fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
+        self.remove_hearth_file(hearth, name)
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.now.placed.get(path).filter(|_| self.sees(path)).map(|file| file.bytes.to_vec()))
+    }
+
+    fn has_file(&self, file: &File) -> Result<bool> {
+        Ok(self.sees(&file.path) && self.now.placed.get(&file.path) == Some(file))
+    }
+
+    fn put_file(&mut self, file: &File) -> Result<()> {
+        self.lasts(|world| drop(world.placed.insert(file.path.clone(), file.clone())))
+    }
+
+    fn remove_file(&mut self, path: &str) -> Result<()> {
+        self.lasts(|world| drop(world.placed.remove(path)))
+    }
+
+    fn append_line(&mut self, path: &str, line: &str) -> Result<()> {
+        let mut bytes = self.read_file(path)?.unwrap_or_default();
+        bytes.extend(format!("{line}\n").bytes());
+        let file = |bytes: Vec<u8>| File::private(path, Owner::ROOT, bytes);
+        // A cut on the way leaves half a line.
+        if self.is_cut_on_the_way() {
+            let torn = bytes[..bytes.len() - line.len() / 2].to_vec();
+            self.durable.placed.insert(path.to_owned(), file(torn));
+        }
+        self.put_file(&file(bytes))
+    }
+
+    fn account(&self, login: &str) -> Result<Option<Account>> {
+        Ok(self.now.accounts.get(login).cloned())
+    }
+
+    fn set_account(&mut self, account: &Account) -> Result<()> {
+        self.lasts(|world| drop(world.accounts.insert(account.login.clone(), account.clone())))
+    }
+
+    fn reread_table(&mut self, _: &str) -> Result<()> {
+        self.effect()
+    }
+
+    fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, _: &str) -> Result<()> {
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
+        let made = |torn| Formatted { kind, id, torn };
+        let key = dev.path();
+        // A cut on the way leaves something that looks like it.
+        if self.is_cut_on_the_way() {
+            self.durable.formatted.insert(key.clone(), made(true));
+        }
+        self.lasts(|world| _ = world.formatted.insert(key.clone(), made(false)))
+    }
+
+    fn link_target(&self, path: &str) -> Result<Option<String>> {
+        Ok(self.now.links.get(path).cloned())
+    }
+
+    fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
+        Ok(self.router)
+    }
+
+    fn make_repository(&mut self, repository: &Repository) -> Result<()> {
+        ensure!(!self.exists(&repository.path()), "there is one already");
+        self.put_file(&File::public(repository.path(), repository.message.clone()))
+    }
+
+    fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {
+        Ok(self.duckdns.clone())
+    }
+
+    fn admits(&self, _: u16) -> Result<Option<bool>> {
+        Ok(Some(self.rules != Rules::ShutOut || !self.has_setup_rules()))
+    }
+
+    fn time_to_hash(&self, _: Cost) -> Result<Duration> {
+        Ok(Duration::from_millis(150))
+    }
+
+    fn ensure_dir(&mut self, path: &str, mode: u32, owner: Owner) -> Result<()> {
+        let file = File { mode, owner, ..File::public(format!("{path}/"), "") };
+        if self.has_file(&file)? { Ok(()) } else { self.put_file(&file) }
+    }
+
+    fn guard(&mut self, path: &str) -> Result<()> {
+        self.lasts(|world| _ = world.immutable.insert(path.to_owned()))
+    }
+
+    fn ensure_network(&mut self, network: &NamedNetwork) -> Result<()> {
+        if self.now.networks.contains(network.name) {
+            return Ok(());
+        }
+        self.lasts(|world| _ = world.networks.insert(network.name.to_owned()))
+    }
+
+    fn refresh(&mut self, part: &Refresh) -> Result<()> {
+        self.effect()?;
+        ensure!(*part != Refresh::Firewall || self.rules != Rules::Refused || !self.has_setup_rules(), "syntax error");
+        if let Refresh::Enable(units) = part {
+            let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
+            let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();
+            let at = |text: String| text.lines().find_map(|line| line.strip_prefix("Where=").map(str::to_owned));
+            let mounted: Vec<String> = units.map(text).filter_map(at).collect();
+            self.mounts.extend(mounted);
+        }
+        self.refreshed.push(part.clone());
+        Ok(())
+    }
+}
