@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use hearth::digest::Digest;
 use hearth::exit::{Exit, Kind as _};
 use hearth::layout::{Part, derived_id};
-use hearth::manifest::{Bundle, CHUNK, FORMAT, ImageFile, Manifest, Package};
+use hearth::manifest::{Bundle, CHUNK, DiskImage, FORMAT, ImageFile, Manifest, Package};
 use hearth::units::{Bytes, SectorSize};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
@@ -80,29 +80,38 @@ pub fn run(request: &Request) -> Result<Outputs> {
 
     let step = progress::step("hashing");
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut manifest = Manifest {
+    let list = DiskImage {
         format: FORMAT,
         version: VERSION.into(),
         arch: recipe.arch().into(),
         image_id,
-        source_date_epoch: lock.source_date_epoch,
-        // Known when HEARTH is in its place.
-        image: ImageFile { name: name(&outputs.image()), size: layout.size, sha256: Digest::of("") },
-        test_doubles: false,
-        bundle,
+        size: layout.size,
         disk_guid: layout.disk_guid,
         sector_size: SectorSize::IMAGE,
         partitions: layout.partitions.clone(),
         chunk_size: CHUNK,
         chunks: hashing::chunks(image.path(), &assembled.free)?,
+    };
+    let hearth = list.chunks_of(Part::Hearth).context("HEARTH does not begin and end with a chunk")?;
+    assembled.add_hearth(&list.clone().without_hearth())?;
+    let hashes = hashing::image(image.path(), &assembled.free, &list.chunks, &hearth)?;
+    let manifest = Manifest {
+        format: list.format,
+        version: list.version,
+        arch: list.arch,
+        image_id,
+        source_date_epoch: lock.source_date_epoch,
+        image: ImageFile { name: name(&outputs.image()), size: list.size, sha256: hashes.whole },
+        test_doubles: false,
+        bundle,
+        disk_guid: list.disk_guid,
+        sector_size: list.sector_size,
+        partitions: list.partitions,
+        chunk_size: list.chunk_size,
+        chunks: hashes.chunks,
         packages: packages(&lock),
         overlay: layer.digests()?,
     };
-    let list = manifest.disk_image();
-    let hearth = list.chunks_of(Part::Hearth).context("HEARTH does not begin and end with a chunk")?;
-    assembled.add_hearth(&list.without_hearth())?;
-    let hashes = hashing::image(image.path(), &assembled.free, &manifest.chunks, &hearth)?;
-    (manifest.image.sha256, manifest.chunks) = (hashes.whole, hashes.chunks);
     let manifest_text = serde_json::to_string_pretty(&manifest).context("writing the manifest")? + "\n";
     let sbom_text =
         serde_json::to_string_pretty(&sbom::spdx(&manifest, &lock.suite)).context("writing the SBOM")? + "\n";
