@@ -19,8 +19,7 @@ const SHARE: Duration = Duration::from_secs(20 * 60);
 /// The neighbour: a DHCP server and router for IPv4 and IPv6, who is also somebody behind a router, by a
 /// second address that is not of this network.
 const NEIGHBOUR: &str = "ip addr add fd77::1/64 dev lan0 nodad
-ip addr add 10.88.0.2/32 dev lo; ip addr add fd88::2/128 dev lo nodad
-sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1";
+ip addr add 10.88.0.2/32 dev lo; ip addr add fd88::2/128 dev lo nodad";
 
 /// What it serves.
 const ROUTER: &str = "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --interface=lan0 \
@@ -111,9 +110,11 @@ impl Target {
                 format!("ip -{family} -o addr show dev {card} scope {scope} | grep -o '{begins}[^/ ]*' | head -n1");
             vm.root_sh(&format!("until {list} | grep .; do sleep 1; done"), lab.patience(60))?.ok()
         };
-        // Answers to somebody behind a router must come back over the wire, not over the card to the internet.
+        // Somebody behind a router is answered by the default route, which must lead over the wire and
+        // not over the card to the internet. (A route of their own would make them neighbours.)
         let back = format!(
-            "ip route replace 10.88.0.0/24 via 10.77.0.1; ip -6 route replace fd88::/64 via fd77::1 dev {card}"
+            "ip route replace default via 10.77.0.1 dev {card} metric 1; \
+             ip -6 route replace default via fd77::1 dev {card} metric 1"
         );
         let target = Self {
             v4: get("4", "global", "10[.]77[.]")?,
@@ -126,6 +127,12 @@ impl Target {
     /// Asks every port, as a neighbour and from behind a router, over IPv4 and IPv6.
     fn sweep(&self, lab: &Lab, from: &Station, ports: &str) -> Result<()> {
         let [global, link] = &self.v6;
+        // That somebody behind a router reaches no port says something only if they reach the machine.
+        for (options, address) in [("-S 10.88.0.2", &self.v4), ("-6 -S fd88::2", global)] {
+            let ping = format!("nmap -sn -n -PE --disable-arp-ping -e lan0 {options} {address}");
+            let said = from.sh(&ping, lab.patience(20))?.ok()?;
+            ensure!(said.contains("Host is up"), "no way leads behind a router and back:\n{said}");
+        }
         for (who, options, address, open) in [
             ("a neighbour", "", &self.v4, "22/tcp"),
             ("a neighbour", "-6", global, "22/tcp"),

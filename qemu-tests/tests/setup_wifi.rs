@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hearth::units::Bytes;
+use hearth_image::qemu::base64;
 use hearth_qemu_tests::answered::{SET_UP, answers};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, runs_from_disk};
 use hearth_qemu_tests::{Drive, scenario};
@@ -24,9 +25,17 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -ec 'modprobe mac80211_hwsim radios=2; \
     phy=$(basename $(readlink -f /sys/class/net/wlan1/phy80211)); ip netns add ap; iw phy $phy set netns name ap; \
-    printf "network={\n ssid=\"Home\"\n mode=2\n frequency=2412\n key_mgmt=WPA-PSK\n pairwise=CCMP\n psk=%s\n}\n" KEY >/run/ap.conf; \
+    echo CONFIGURATION | base64 -d >/run/ap.conf; \
     ip netns exec ap wpa_supplicant -B -i wlan1 -c /run/ap.conf'
 "#;
+
+/// The access point's own. It begins at once, without looking for others (`ap_scan`).
+fn access_point() -> String {
+    format!(
+        "ap_scan=2\np2p_disabled=1\ncountry=DE\nnetwork={{\n\tssid=\"Home\"\n\tmode=2\n\tfrequency=2412\n\t\
+         key_mgmt=WPA-PSK\n\tpairwise=CCMP\n\tpsk={KEY}\n}}\n"
+    )
+}
 
 #[test]
 fn an_answer_file_joins_the_wifi() {
@@ -37,7 +46,10 @@ fn an_answer_file_joins_the_wifi() {
         let vm = lab
             .vm("main")
             .drive(Drive::served(&disk).serial(SERIAL).boots(0))
-            .credential("systemd.extra-unit.radios.service", RADIOS.replace("KEY", KEY))
+            .credential(
+                "systemd.extra-unit.radios.service",
+                RADIOS.replace("CONFIGURATION", &base64::encode(access_point().as_bytes())),
+            )
             .credential("systemd.unit-dropin.basic.target", "[Unit]\nWants=radios.service\n")
             .credential("hearth.answers", answers("attic", &public, "", &wifi))
             .start()?;
