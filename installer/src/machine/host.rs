@@ -163,16 +163,22 @@ pub(super) fn refresh(part: &Refresh) -> Result<()> {
         }
         Refresh::Firewall => {
             check_rules()?;
-            Cmd::new("taking the firewall's rules", "ufw").arg("reload").run()?;
+            // In one step each. `ufw reload` takes everything away first, and the machine is open meanwhile.
+            for (program, path) in UFW_RULES {
+                Cmd::new(format!("taking {path}"), program).args(["--noflush", path]).run()?;
+            }
             systemctl("taking Hearth's firewall table", &["reload", "hearth-firewall.service"])
         }
     }
 }
 
+/// What loads UFW's rules, over IPv4 and IPv6. It replaces the chains that the file names, all at once.
+const UFW_RULES: [(&str, &str); 2] =
+    [("iptables-restore", "/etc/ufw/user.rules"), ("ip6tables-restore", "/etc/ufw/user6.rules")];
+
 /// Has both parts of the firewall read by what will load them, before either is loaded.
 fn check_rules() -> Result<()> {
-    for (program, path) in [("iptables-restore", "/etc/ufw/user.rules"), ("ip6tables-restore", "/etc/ufw/user6.rules")]
-    {
+    for (program, path) in UFW_RULES {
         let check = Cmd::new(format!("checking {path}"), program);
         check.args(["--test", "--noflush", path]).run()?;
     }
