@@ -108,8 +108,11 @@ impl Work<'_> {
         self.scratch.path()
     }
 
+    /// A tool that does not wait for the disk: each would have the whole image written out,
+    /// although the next changes it again. libeatmydata answers for `fsync`.
     fn tool(&self, program: &str) -> std::process::Command {
-        let mut command = self.sandbox.command(program);
+        let mut command = self.sandbox.command("env");
+        command.args(["LD_PRELOAD=libeatmydata.so", program]);
         command.env("SOURCE_DATE_EPOCH", self.parts.epoch.to_string()).env("TZ", "UTC");
         command
     }

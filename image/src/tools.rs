@@ -56,6 +56,7 @@ impl ToolSet {
                 "grub-pc-bin",
                 "kmod",
                 "libarchive13t64",
+                "libeatmydata1",
                 "mtools",
                 "systemd",
                 "zstd",

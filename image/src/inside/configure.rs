@@ -45,16 +45,58 @@ case \"$*\" in *' /lib/firmware/'*.usr-is-merged*) exit 0 ;; esac
 exec \"$0.hearth-aside\" \"$@\"
 ";
 
+/// Scripts call Perl about 250 times to enable their units. What they ask for is written down
+/// and done at the end by one [`ENABLE_UNITS`]; until then, nothing was installed before.
+const UNITS_LATER: &str = "#!/bin/sh
+case \"$*\" in *debian-installed*) exit 1 ;; *was-enabled*) exit 0 ;; esac
+echo \"$DPKG_MAINTSCRIPT_PACKAGE $*\" >>/var/lib/dpkg/hearth-units
+";
+
+/// Does what was asked for, each in a process of its own, as that program expects: but Perl
+/// and its modules are loaded once.
+const ENABLE_UNITS: &str = r#"
+use strict;
+use warnings;
+use Cwd;
+use File::Basename;
+use File::Find;
+use File::Path;
+use File::Temp;
+use Getopt::Long;
+
+open(my $asked, '<', '/var/lib/dpkg/hearth-units') or exit 0;
+while (my $line = <$asked>) {
+    my ($package, @arguments) = split ' ', $line;
+    defined(my $pid = fork) or die "starting a process: $!
+";
+    if (!$pid) {
+        $ENV{DPKG_MAINTSCRIPT_PACKAGE} = $package;
+        @ARGV = @arguments;
+        open(STDOUT, '>', '/dev/null');
+        do '/usr/bin/deb-systemd-helper';
+        die $@ || "running deb-systemd-helper: $!
+";
+    }
+    waitpid($pid, 0);
+    die "deb-systemd-helper @arguments failed for $package
+" if $?;
+}
+unlink '/var/lib/dpkg/hearth-units';
+"#;
+
+const UNITS: &str = "usr/bin/deb-systemd-helper";
 const DEPMOD: &str = "usr/sbin/depmod";
 const CERTIFICATES: &str = "usr/sbin/update-ca-certificates";
 
 /// Programs of the tree that do nothing for now, or less: depmod and the collecting of
-/// certificates run once, beside us, and host keys are made on the machine.
-const HELD_BACK: [(&str, &str); 4] = [
+/// certificates run once, beside us, host keys are made on the machine, and units are enabled
+/// at the end.
+const HELD_BACK: [(&str, &str); 5] = [
     (DEPMOD, NOTHING),
     (CERTIFICATES, NOTHING),
     ("usr/bin/ssh-keygen", NOTHING),
     ("usr/bin/dpkg-divert", FEWER_DIVERSIONS),
+    (UNITS, UNITS_LATER),
 ];
 
 /// Programs that scripts give to groups which they make.
@@ -114,6 +156,7 @@ impl<'a> Configuring<'a> {
         while let Some(name) = self.held_back.last() {
             self.put_back(name)?;
         }
+        self.enable_units()?;
         fs::remove_file(self.tree.join(POLICY)).with_context(|| format!("removing {POLICY}"))
     }
 
@@ -121,6 +164,12 @@ impl<'a> Configuring<'a> {
         let mut dpkg = in_tree(self.tree, self.epoch, "dpkg");
         dpkg.args(["--force-confold", "--force-unsafe-io", "--configure"]).args(what);
         Cmd::from_command("configuring the packages", dpkg).run().kind(Exit::Dependency)
+    }
+
+    fn enable_units(&self) -> Result<()> {
+        let mut perl = in_tree(self.tree, self.epoch, "perl");
+        perl.args(["-e", ENABLE_UNITS]);
+        Cmd::from_command("enabling the packages' units", perl).run().kind(Exit::Dependency)
     }
 
     fn put_back(&mut self, name: &'static str) -> Result<()> {
