@@ -27,13 +27,14 @@ const CHECKOUT: [&str; 3] = ["firmware", "installer", "overlays"];
 const CHECKOUT_FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "recipe.toml"];
 
 /// What a warm cache holds: everything but base layers.
-const WARM: [&str; 11] = [
+const WARM: [&str; 12] = [
     "apt",
     "cargo",
     "defaults",
     "host-apt",
     "locks",
     "mnt",
+    "modules",
     "packages",
     "program",
     "program-target",

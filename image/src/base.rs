@@ -106,6 +106,7 @@ pub fn ensure(cache: &Cache, tools: &Tools, recipe: &Recipe, lock: &Lock) -> Res
             packages: lock.packages.iter().map(|package| spec_package(package, recipe)).collect(),
             store: store.dir().to_owned(),
             tools: tools.tree().to_owned(),
+            module_indexes: cache.dir("modules")?,
             mount_point: cache.dir("mnt")?,
             work_dir: work_dir(cache, &key, lock.download_size())?,
             rootfs,

@@ -6,6 +6,7 @@
 pub mod base;
 mod configure;
 mod dpkgdb;
+mod modules;
 mod needed;
 mod normalise;
 mod rootfs;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use crc32fast::Hasher;
 
 /// The file that holds the checksums, in the folder they are of.
-const NAME: &str = "sums";
+pub const NAME: &str = "sums";
 
 /// What one thread reads at a time: it fits a core's own cache.
 const PIECE: usize = 1 << 20;

@@ -15,6 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use super::configure::{Configuring, collect_certificates, in_tree};
 use super::dpkgdb::{self, Unpacked};
+use super::modules::{self, Kept};
 use super::needed::Needed;
 use super::normalise::normalise;
 use super::rootfs::{self, Entry, Packer};
@@ -88,7 +89,8 @@ fn build(spec: &BaseSpec) -> Result<()> {
     let needed = Needed::among(&unpacked)?;
     let mut file_system = std::thread::scope(|scope| -> Result<FileSystem<'_>> {
         let beside = scope.spawn(|| -> Result<_> {
-            module_index(&place, &kernel)?;
+            let kept = Kept { dir: &spec.module_indexes, tools: &spec.tools };
+            modules::index(tree, &place.tools, &kernel, &unpacked, kept)?;
             Ok(scope.spawn(|| FileSystem::begin(&place, root_size, spec)?.add(&early)))
         });
         let mut configuring = Configuring::begin(tree, &unpacked, spec.epoch)?;
@@ -187,12 +189,6 @@ fn kernel_version(tree: &Path) -> Result<String> {
         }
         (Some(_), false) => Err(anyhow!("the packages hold several kernels; an image has one")).kind(Exit::Input),
     }
-}
-
-fn module_index(place: &Place, kernel: &str) -> Result<()> {
-    let mut depmod = Command::new("chroot");
-    depmod.arg(&place.tools).args(["depmod", "-b", "/tree", kernel]);
-    Cmd::from_command("indexing the kernel's modules", depmod).run()
 }
 
 fn make_initramfs(place: &Place, kernel: &str, spec: &BaseSpec) -> Result<()> {

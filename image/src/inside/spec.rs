@@ -32,6 +32,8 @@ pub struct BaseSpec {
     pub store: PathBuf,
     /// The tools tree.
     pub tools: PathBuf,
+    /// Where indexes of kernel modules are kept.
+    pub module_indexes: PathBuf,
     /// An empty folder to mount things on.
     pub mount_point: PathBuf,
     /// Where to work if memory is short; else a tmpfs is used.
