@@ -16,7 +16,7 @@ const SHARE: Duration = Duration::from_secs(300);
 const PASSPHRASE: &str = r#"quo"ted #hash"#;
 
 /// The radios and the access point, there before Hearth looks at the machine's cards.
-const RADIOS: &str = r#"[Unit]
+const RADIOS: &str = r"[Unit]
 DefaultDependencies=no
 After=systemd-modules-load.service systemd-udevd.service local-fs.target
 Before=network-pre.target hearth-setup-unattended.service hearth-setup.service
