@@ -27,7 +27,7 @@ ExecStart=/bin/sh -ec 'modprobe mac80211_hwsim radios=2; \
     phy=$(basename $(readlink -f /sys/class/net/wlan1/phy80211)); ip netns add ap; iw phy $phy set netns name ap; \
     echo CONFIGURATION | base64 -d >/run/ap.conf; \
     ip netns exec ap wpa_supplicant -B -i wlan1 -c /run/ap.conf'
-"#;
+";
 
 /// The access point's own. It begins at once, without looking for others (`ap_scan`).
 fn access_point() -> String {
