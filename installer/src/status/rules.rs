@@ -1,6 +1,6 @@
 //! What is good, worth knowing or red. Pure: what was seen decides.
 
-use super::seen::{Container, Look, Seen, Space};
+use super::seen::{Array, Container, Look, Seen, Space};
 use super::{Finding, State};
 use crate::page::text::count;
 use crate::page::{DataState, Situation};
@@ -22,6 +22,9 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     out.push(judged("clock", &seen.clock_is_right, |right| clock(*right)));
     out.push(names(seen.names_resolve));
     out.extend(disks(seen));
+    if seen.arrays.as_ref().is_ok_and(|arrays| !arrays.is_empty()) || seen.arrays.is_err() {
+        out.push(judged("arrays", &seen.arrays, |arrays| self::arrays(arrays)));
+    }
     out.push(judged("addresses", &seen.ranges, |ranges| overlap(ranges, &seen.lan)));
     out
 }
@@ -220,6 +223,30 @@ fn disks(seen: &Seen) -> Vec<Finding> {
         out.push(good("disk health", told));
     }
     out
+}
+
+fn arrays(arrays: &[Array]) -> Finding {
+    if let Some(Array { name, disks, missing, action, .. }) = arrays.iter().find(|array| array.missing > 0) {
+        let rebuilt = if action == "recover" { ". It is being rebuilt" } else { "" };
+        let told = format!(
+            "{name} lacks {missing} of its {}, so another failure may lose what is on it{rebuilt}",
+            count(*disks as usize, "disk")
+        );
+        let remedy = format!(
+            "`cat /proc/mdstat` shows which. Check its cable; a new disk joins by `sudo mdadm /dev/md/{name} --add /dev/DISK`"
+        );
+        let remedy = rebuilt.is_empty().then_some(remedy.as_str());
+        return finding("arrays", State::Red, told, remedy);
+    }
+    if let Some(array) = arrays.iter().find(|array| array.mismatches > 0) {
+        let told = format!("the disks of {} differed in {} sectors at the last check", array.name, array.mismatches);
+        let remedy = format!(
+            "After a power cut that is harmless. Else look at the disks' health; `echo repair | sudo tee /sys/block/$(basename $(readlink -f /dev/md/{}))/md/sync_action` makes them alike",
+            array.name
+        );
+        return finding("arrays", State::Note, told, Some(&remedy));
+    }
+    good("arrays", format!("{} complete", count(arrays.len(), "array")))
 }
 
 fn overlap(ranges: &[ipnet::IpNet], lan: &[ipnet::IpNet]) -> Finding {

@@ -45,6 +45,8 @@ pub(super) struct Seen {
     pub(super) disks: Vec<(String, Look<Option<Health>>)>,
     /// Errors that btrfs counted, by file system.
     pub(super) counters: Vec<(String, Look<u64>)>,
+    /// Arrays that run.
+    pub(super) arrays: Look<Vec<Array>>,
     /// Docker's ranges of addresses, and the networks that the machine is on.
     pub(super) ranges: Look<Vec<IpNet>>,
     pub(super) lan: Vec<IpNet>,
@@ -87,6 +89,21 @@ pub(super) struct Health {
     pub(super) pending: u64,
 }
 
+/// An array, as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Array {
+    /// Its name below /dev/md.
+    pub(super) name: String,
+    /// How many members belong to it.
+    pub(super) disks: u32,
+    /// How many of them are missing.
+    pub(super) missing: u32,
+    /// What it does besides: `idle`, `check`, `recover` …
+    pub(super) action: String,
+    /// Sectors in which its members differed when it was checked last.
+    pub(super) mismatches: u64,
+}
+
 impl Seen {
     pub(super) fn look() -> Result<Self> {
         let facts = gather()?;
@@ -106,6 +123,7 @@ impl Seen {
             names_resolve: limited("looking up a name", &["getent", "ahosts", "debian.org"]).is_ok(),
             disks: facts.disks.iter().map(|disk| (disk_name(disk), told(health(&disk.path)))).collect(),
             counters: counters(),
+            arrays: told(arrays(Path::new("/dev/md"), Path::new("/sys/class/block"))),
             ranges: told(ranges()),
             lan: lan(&facts.nics, None),
         })
@@ -210,6 +228,35 @@ fn counters() -> Vec<(String, Look<u64>)> {
         Ok(read_counters(&limited("asking btrfs for its counters", &["btrfs", "device", "stats", place])?))
     };
     places.into_values().map(|place| (place.to_owned(), told(count(place)))).collect()
+}
+
+/// The arrays with a name of their own in the folder `named`, as sysfs tells of them in `block`.
+pub(super) fn arrays(named: &Path, block: &Path) -> Result<Vec<Array>> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(named).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // The link leads to the kernel's name, such as ../md127.
+        let Ok(node) = fs::read_link(entry.path()) else { continue };
+        let dir = block.join(node.file_name().unwrap_or_default()).join("md");
+        let value = |file: &str| {
+            let path = dir.join(file);
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            Ok::<_, anyhow::Error>(text.trim().to_owned())
+        };
+        // What has no redundancy tells none of the rest: it is whole, or it does not run.
+        if !dir.join("degraded").exists() {
+            continue;
+        }
+        out.push(Array {
+            disks: value("raid_disks")?.split(' ').next().unwrap_or_default().parse()?,
+            missing: value("degraded")?.parse()?,
+            action: value("sync_action")?,
+            mismatches: value("mismatch_cnt")?.parse()?,
+            name,
+        });
+    }
+    out.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(out)
 }
 
 /// The sum of what `btrfs device stats` prints.

@@ -1,4 +1,4 @@
-use super::seen::{Container, Health, Role, Space, read_counters, read_health, read_ranges};
+use super::seen::{Array, Container, Health, Role, Space, arrays, read_counters, read_health, read_ranges};
 use super::*;
 use crate::page::{DataState, Situation};
 use crate::units::Bytes;
@@ -37,6 +37,7 @@ fn well() -> Seen {
             ("/dev/sdb".to_owned(), Ok(None)),
         ],
         counters: vec![("/var/lib/hearth/data".to_owned(), Ok(0))],
+        arrays: Ok(Vec::new()),
         ranges: Ok(vec!["172.31.0.0/16".parse().unwrap()]),
         lan: vec!["192.168.1.0/24".parse().unwrap()],
     }
@@ -139,4 +140,29 @@ fn what_programs_print_is_read() {
     let daemon = r#"{"default-address-pools":[{"base":"172.31.0.0/16","size":24},{"base":"fd12::/48","size":64}]}"#;
     assert_eq!(read_ranges(daemon).unwrap().len(), 2);
     assert!(read_ranges("{").is_err());
+}
+
+#[test]
+fn an_array_that_lacks_a_disk_is_red() {
+    let dir = tempfile::tempdir().unwrap();
+    let (named, block) = (dir.path().join("md"), dir.path().join("block"));
+    std::fs::create_dir_all(block.join("md127/md")).unwrap();
+    std::fs::create_dir(&named).unwrap();
+    std::os::unix::fs::symlink("../md127", named.join("hearth-media")).unwrap();
+    for (file, text) in [("raid_disks", "2\n"), ("degraded", "1\n"), ("sync_action", "idle\n"), ("mismatch_cnt", "0\n")]
+    {
+        std::fs::write(block.join("md127/md").join(file), text).unwrap();
+    }
+    let found = arrays(&named, &block).unwrap();
+    let array =
+        Array { name: "hearth-media".to_owned(), disks: 2, missing: 1, action: "idle".to_owned(), mismatches: 0 };
+    assert_eq!(found, std::slice::from_ref(&array));
+    let mut seen = well();
+    seen.arrays = Ok(found);
+    let told = screen(&seen);
+    assert!(told.contains("  RED     arrays: hearth-media lacks 1 of its 2 disks, so another failure may\n"), "{told}");
+    seen.arrays = Ok(vec![Array { missing: 0, mismatches: 128, ..array.clone() }]);
+    assert!(screen(&seen).contains("  NOTE    arrays: the disks of hearth-media differed in 128 sectors"));
+    seen.arrays = Ok(vec![Array { missing: 0, ..array }]);
+    assert!(screen(&seen).contains("all is well") && screen(&seen).contains("arrays"));
 }
