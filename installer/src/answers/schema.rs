@@ -10,10 +10,10 @@ use super::node::{Node, Report};
 use super::record::{Answer, Record, Shape, choice, record, wrong_type};
 use super::secret::Secret;
 use super::types::{
-    ById, CardPath, Certificate, ConsoleHash, Country, DiskPassphrase, DiskSize, DisplayName, DomainName, EmailAddress,
-    Hostname, IncludePath, IpAddress, KeyboardLayout, KitTarget, KitText, Label, Locale, LoginName, MacAddress,
-    Password, Pin, PlainName, Port, PortalHash, RepositoryUrl, Serial, SshPrivateKey, SshPublicKey, Ssid,
-    StaticAddress, Timezone, TunnelAddress, Username, WifiPassphrase, WireGuardKey, Wwn,
+    ArrayName, ById, CardPath, Certificate, ConsoleHash, Country, DiskPassphrase, DiskSize, DisplayName, DomainName,
+    EmailAddress, Hostname, IncludePath, IpAddress, KeyboardLayout, KitTarget, KitText, Label, Locale, LoginName,
+    MacAddress, Password, Pin, PlainName, Port, PortalHash, RepositoryUrl, Serial, SshPrivateKey, SshPublicKey, Ssid,
+    StaticAddress, Timezone, TunnelAddress, Username, VolumeName, WifiPassphrase, WireGuardKey, Wwn,
 };
 
 /// The version of the schema that this Hearth reads.
@@ -98,6 +98,11 @@ record! {
         min_size: Option<DiskSize>, off r#""3TiB""#;
         /// It is at most this large.
         max_size: Option<DiskSize>, off r#""5TiB""#;
+        /// Not a disk but an array (RAID, md) of several, by its name or its id. Only to adopt it, and with no
+        /// other key.
+        md: Option<ArrayName>, off r#""nas:0""#;
+        /// Not a disk but an LVM volume, as GROUP/VOLUME. Only to adopt it, and with no other key.
+        lvm: Option<VolumeName>, off r#""vg0/media""#;
     }
 }
 

@@ -33,16 +33,16 @@ pub(super) struct Candidate<'a> {
 
 /// The disks that may have a role, in the order of the facts.
 pub(super) fn candidates(facts: &Facts) -> Vec<Candidate<'_>> {
-    facts.disks.iter().filter_map(|disk| candidate(disk, &facts.disks)).collect()
+    facts.disks.iter().filter_map(|disk| candidate(disk, facts)).collect()
 }
 
-fn candidate<'a>(disk: &'a Disk, all: &[Disk]) -> Option<Candidate<'a>> {
+fn candidate<'a>(disk: &'a Disk, facts: &Facts) -> Option<Candidate<'a>> {
     let name = disk.by_id.iter().find(|name| name.parse::<ById>().is_ok())?;
     // A machine that was set up lives there: nobody erases that by a question.
     let data = Some(Part::Data.name());
     let lived_in = disk.has_hearth() && disk.partitions.iter().any(|part| part.name.as_deref() == data);
     let erasable = disk.size >= LEAST && !lived_in;
-    let usable = protected(all, disk).is_empty() && (erasable || adopted(disk, all, &[Role::Media]).is_ok());
+    let usable = protected(&facts.disks, disk).is_empty() && (erasable || adopted(disk, facts, &[Role::Media]).is_ok());
     usable.then_some(Candidate { disk, name, erasable })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn ask(walk: &mut Walk<'_>) {
         free.retain(|role| !given.contains(role));
         let how = prepare(walk, &candidate, &given);
         let only_read = how == Prepare::Adopt.word()
-            && matches!(adopted(candidate.disk, &facts.disks, &given), Ok(What::Adopt { read_only: true, .. }));
+            && matches!(adopted(candidate.disk, facts, &given), Ok(What::Adopt { read_only: true, .. }));
         if !only_read {
             writable.extend(given);
         }
@@ -78,7 +78,7 @@ pub(super) fn roles(words: &str) -> Vec<Role> {
 
 fn use_of<'a>(walk: &mut Walk<'a>, candidate: &Candidate<'a>, free: &[Role]) -> Vec<Role> {
     let Candidate { disk, name, erasable } = *candidate;
-    let all = &walk.ground.facts.disks;
+    let facts = walk.ground.facts;
     let items: Vec<Item> = ROLES
         .iter()
         .filter(|(role, _)| free.contains(role))
@@ -86,7 +86,7 @@ fn use_of<'a>(walk: &mut Walk<'a>, candidate: &Candidate<'a>, free: &[Role]) -> 
         .collect();
     let rule = move |words: &[&str]| {
         let given = roles(&words.join(" "));
-        match adopted(disk, all, &given) {
+        match adopted(disk, facts, &given) {
             Err(why) if !given.is_empty() && !erasable => Err(why),
             _ => Ok(()),
         }
@@ -108,7 +108,7 @@ fn use_of<'a>(walk: &mut Walk<'a>, candidate: &Candidate<'a>, free: &[Role]) -> 
 /// Asks what is done to the disk; gives the word of it.
 fn prepare(walk: &mut Walk<'_>, candidate: &Candidate<'_>, given: &[Role]) -> String {
     let Candidate { disk, name, erasable } = *candidate;
-    let kept = adopted(disk, &walk.ground.facts.disks, given);
+    let kept = adopted(disk, walk.ground.facts, given);
     let mut items = Vec::new();
     let mut say = vec!["What is done with what is on it?".to_owned()];
     match &kept {

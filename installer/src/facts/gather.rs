@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawAdapter, RawNic, net};
+use super::volumes::{looks, pieces_of};
+use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawAdapter, RawNic, lvm, net, probe};
 use crate::run::Cmd;
 
 /// The UEFI variable that says whether Secure Boot is enforced.
@@ -38,8 +39,11 @@ fn lsblk() -> Result<String> {
 
 /// Asks this machine for everything [`Facts::from_raw`] needs.
 pub fn read_raw() -> Result<Raw> {
-    Ok(Raw {
-        lsblk: lsblk()?,
+    let lsblk = lsblk()?;
+    let disks = super::lsblk::disks(&lsblk, &[])?;
+    let mut raw = Raw {
+        lsblk,
+        md: members(&disks),
         ip: Cmd::new("listing the network cards", "ip").args(["-json", "address"]).stdout()?,
         cpuinfo: text("/proc/cpuinfo"),
         meminfo: text("/proc/meminfo"),
@@ -57,7 +61,34 @@ pub fn read_raw() -> Result<Raw> {
         adapters: adapters(),
         firmware_log: firmware_log(),
         image: fs::read_to_string(IMAGE_FILE).ok(),
-    })
+        ..Raw::default()
+    };
+    if pieces_of(&disks, "LVM2_member").next().is_some() {
+        raw.lvs = lvm_report("lvs", &["--segments"], lvm::VOLUMES);
+        raw.pvs = lvm_report("pvs", &[], lvm::PIECES);
+    }
+    for look in looks(&raw) {
+        // What cannot be read there is not known, and such a volume is not adopted.
+        let found = probe(&format!("/dev/{}", look.device), look.offset, look.len).ok().flatten();
+        raw.looks.extend(found.map(|content| (look.key(), content)));
+    }
+    Ok(raw)
+}
+
+/// What each member of an array says of it.
+fn members(disks: &[Disk]) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for device in pieces_of(disks, "linux_raid_member") {
+        let look = Cmd::new(format!("looking at the array on {device}"), "mdadm");
+        let told = look.args(["--examine", &format!("/dev/{device}")]).stdout();
+        out.extend(told.ok().map(|told| (device.to_owned(), told)));
+    }
+    out
+}
+
+fn lvm_report(program: &str, more: &[&str], wanted: &str) -> String {
+    let ask = Cmd::new("asking LVM for its volumes", program);
+    ask.args(lvm::HOW).args(more).args(["-o", wanted]).stdout().unwrap_or_default()
 }
 
 fn text(path: &str) -> String {

@@ -10,9 +10,13 @@ mod clean;
 mod duplicates;
 mod gather;
 mod lsblk;
+mod lvm;
+mod md;
 mod net;
+mod probe;
 mod root;
 mod system;
+pub mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +26,8 @@ use uuid::Uuid;
 
 pub use adapters::{Adapter, RawAdapter};
 pub use gather::{disks_now, gather, nics_now, read_raw};
+pub use probe::probe;
+pub use volumes::{Fault, Volume, VolumeKind};
 
 use crate::layout::Part;
 use crate::manifest::Bundle;
@@ -56,6 +62,9 @@ pub struct Facts {
     pub tpm: bool,
     /// Every disk, in the order of their names.
     pub disks: Vec<Disk>,
+    /// Every array and volume that lies on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// Every network card, in the order of their names.
     pub nics: Vec<Nic>,
     /// Network adapters that do not work, or may not.
@@ -361,6 +370,7 @@ impl Facts {
             cpu: system::cpu(&raw.cpuinfo),
             memory: system::memory(&raw.meminfo),
             tpm: raw.tpm.as_deref().is_some_and(|version| version.trim() == "2"),
+            volumes: volumes::find(raw, &disks),
             disks,
             nics: net::nics(&raw.ip, &raw.nics)?,
             adapters: adapters::adapters(&raw.adapters, &raw.firmware_log),
@@ -395,6 +405,14 @@ pub struct Raw {
     pub mountinfo: String,
     /// The links under `/dev/disk/by-id`: name, and the kernel's name it points to.
     pub by_id: Vec<(String, String)>,
+    /// `mdadm --examine` of every member of an array, by the kernel's names.
+    pub md: BTreeMap<String, String>,
+    /// LVM's volumes, a row for each of their segments, as JSON; empty without LVM.
+    pub lvs: String,
+    /// LVM's disks and partitions, as JSON.
+    pub pvs: String,
+    /// What is recognised where volumes begin: by DEVICE@OFFSET.
+    pub looks: BTreeMap<String, Content>,
     /// The files of `/sys/class/dmi/id` that matter, by name.
     pub dmi: BTreeMap<String, String>,
     /// Whether `/sys/firmware/efi` exists.

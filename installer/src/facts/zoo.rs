@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -24,7 +24,7 @@ pub(crate) fn names() -> Vec<String> {
 pub(crate) fn machine(mut disks: Vec<Disk>) -> Facts {
     disks.sort_by(|a, b| a.name.cmp(&b.name));
     let duplicates = duplicates::find(&disks);
-    Facts { disks, duplicates, ..facts("mini-pc") }
+    Facts { disks, duplicates, volumes: Vec::new(), ..facts("mini-pc") }
 }
 
 /// What the machine `name` said.
@@ -43,6 +43,10 @@ pub(crate) fn raw(name: &str) -> Raw {
         cmdline: text("cmdline"),
         mountinfo: text("mountinfo"),
         by_id: pairs("by-id"),
+        md: examined(&dir.join("md")),
+        lvs: text("lvs.json"),
+        pvs: text("pvs.json"),
+        looks: map(&text("looks.json")),
         dmi: pairs("dmi").into_iter().collect(),
         efi: dir.join("efi").exists(),
         secure_boot: fs::read(dir.join("efi")).ok(),
@@ -52,6 +56,12 @@ pub(crate) fn raw(name: &str) -> Raw {
         firmware_log: text("firmware-log"),
         image: fs::read_to_string(dir.join("image.json")).ok(),
     }
+}
+
+/// What was said of each member of an array: a file each, by the kernel's name.
+fn examined(dir: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect()
 }
 
 fn map<T: DeserializeOwned>(json: &str) -> BTreeMap<String, T> {

@@ -14,6 +14,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use super::{Account, Refresh};
 use crate::answers::{FileSystem, Secret};
 use crate::durable;
+use crate::facts::{Volume, VolumeKind};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
@@ -133,6 +134,31 @@ pub(super) fn format(device: &str, kind: FileSystem, id: &str, label: &str) -> R
     };
     Cmd::new(format!("making a file system in {device}"), program).args(options).args(["-L", label, device]).run()?;
     durable::flush_device(device)
+}
+
+pub(super) fn start_volume(volume: &Volume, device: &str) -> Result<()> {
+    let start = match volume.kind {
+        VolumeKind::Md => {
+            let uuid = format!("--uuid={}", volume.id);
+            // With its members named it starts whole or not at all.
+            let members = volume.members.iter().map(|member| format!("/dev/{member}"));
+            let assemble = Cmd::new(format!("assembling {volume}"), "mdadm");
+            assemble.args(["--assemble", "--readonly", &uuid, device]).args(members)
+        }
+        VolumeKind::Lvm => Cmd::new(format!("starting {volume}"), "lvchange").args(["--activate", "y", &volume.name]),
+    };
+    start.run()
+}
+
+pub(super) fn open_volume(device: &str) -> Result<()> {
+    // mdadm refuses to make writable what is writable.
+    let node = fs::canonicalize(device).with_context(|| format!("looking for {device}"))?;
+    let switch = Path::new("/sys/class/block").join(node.file_name().unwrap_or_default()).join("md/array_state");
+    let state = fs::read_to_string(&switch).with_context(|| format!("reading {}", switch.display()))?;
+    if state.trim() != "readonly" {
+        return Ok(());
+    }
+    Cmd::new(format!("letting {device} take writes"), "mdadm").args(["--readwrite", device]).run()
 }
 
 pub(super) fn guard(path: &str) -> Result<()> {

@@ -29,7 +29,7 @@ pub use repository::Repository;
 
 use crate::answers::{FileSystem, Secret};
 use crate::encryption::{Key, Keys};
-use crate::facts::{Content, Disk, Facts};
+use crate::facts::{Content, Disk, Facts, Volume};
 use crate::flash::medium_source::Own;
 use crate::layout::Part;
 use crate::render::authelia::Cost;
@@ -287,6 +287,13 @@ pub trait Machine {
 
     /// Makes a file system in `dev`, over whatever is there.
     fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, label: &str) -> Result<()>;
+
+    /// Starts an array as `dev`, or an LVM volume. Nothing is written to its disks: an array takes no
+    /// writes before [`Machine::open_volume`].
+    fn start_volume(&mut self, volume: &Volume, dev: &Dev) -> Result<()>;
+
+    /// Lets an array that runs take writes; it may do so already.
+    fn open_volume(&mut self, dev: &Dev) -> Result<()>;
 
     /// Makes a folder with this mode and owner where it is missing, and its parents.
     fn ensure_dir(&mut self, path: &str, mode: u32, owner: Owner) -> Result<()>;

@@ -13,7 +13,7 @@ use super::table::Table;
 use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::answers::{FileSystem, Secret};
 use crate::encryption::{Key, Keys, mapped};
-use crate::facts::{Content, Disk, Facts};
+use crate::facts::{Content, Disk, Facts, Volume};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
@@ -320,6 +320,16 @@ impl<M: Machine> Machine for Recording<'_, M> {
     fn format(&mut self, dev: &Dev, kind: FileSystem, id: Uuid, _: &str) -> Result<()> {
         self.note(format!("make a file system ({kind:?}) with the id {id} in {}", dev.path()));
         self.ids.insert(dev.clone(), id);
+        Ok(())
+    }
+
+    fn start_volume(&mut self, volume: &Volume, dev: &Dev) -> Result<()> {
+        self.note(format!("start {volume} as {}", dev.path()));
+        Ok(())
+    }
+
+    fn open_volume(&mut self, dev: &Dev) -> Result<()> {
+        self.note(format!("let {} take writes", dev.path()));
         Ok(())
     }
 

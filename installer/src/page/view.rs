@@ -4,7 +4,7 @@ use super::answers::AnswerFile;
 use super::text::{WIDTH, count, cut, wrap};
 use super::{Place, door};
 use crate::claim::Door;
-use crate::facts::{Adapter, Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition};
+use crate::facts::{Adapter, Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition, Volume, VolumeKind};
 use crate::manifest::Bundle;
 
 /// How many lines the page may have, with its prompt, before it sheds what the details show too.
@@ -368,6 +368,10 @@ pub fn details(facts: &Facts) -> Vec<String> {
         out.push(String::new());
         out.extend(disk_details(disk));
     }
+    for volume in &facts.volumes {
+        out.push(String::new());
+        out.extend(volume_details(volume));
+    }
     for nic in &facts.nics {
         out.push(String::new());
         out.extend(nic_details(nic));
@@ -420,6 +424,29 @@ fn disk_details(disk: &Disk) -> Vec<String> {
             text += &format!(", mounted at {}", mounts.join(" "));
         }
         out.extend(wrap(&format!("  {number:>3}  "), &text));
+    }
+    out
+}
+
+fn volume_details(volume: &Volume) -> Vec<String> {
+    let word = match volume.kind {
+        VolumeKind::Md => "Array ",
+        VolumeKind::Lvm => "Volume ",
+    };
+    let inside = volume
+        .content
+        .as_ref()
+        .map_or_else(|| "nothing known in it".to_owned(), |content| described(&content.kind, content.label.as_deref()));
+    let mut out = wrap(word, &format!("{}: {}, {}, {inside}", volume.name, volume.size, volume.level));
+    let mut row = |what: &str, value: &str| out.extend(wrap(&format!("  {what:<11} "), value));
+    row("answer file", &format!("disk = {{ {} }}", volume.key()));
+    row("id", &volume.id);
+    row("on", &volume.members.join(", "));
+    if volume.active {
+        row("state", "running");
+    }
+    if let Some(fault) = &volume.fault {
+        row("not usable", &fault.to_string());
     }
     out
 }

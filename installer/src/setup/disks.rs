@@ -8,6 +8,7 @@ use super::apply::{Job, changed};
 use super::journal::{Event, Journal};
 use super::mounts::{Seen, seen, starts};
 use super::roles::{RoleDisk, What, label, places, state};
+use super::start;
 use super::steps::secret;
 use crate::adopt::plan::Target;
 use crate::bootchain::MBR_CODE;
@@ -132,6 +133,7 @@ fn present<'a>(facts: &'a Facts, target: &Target) -> Result<&'a Disk> {
 
 /// Makes the folders, guards them, and has systemd mount what belongs there.
 pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
+    start::start(machine, job)?;
     let all: Vec<Seen> = job.plan.roles.iter().map(seen).collect();
     for folder in all.iter().flat_map(|seen| &seen.before) {
         machine.ensure_dir(folder, 0o755, Owner::ROOT)?;

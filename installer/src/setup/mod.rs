@@ -18,8 +18,10 @@ pub mod refusal;
 mod remains;
 pub mod roles;
 pub mod source;
+mod start;
 mod steps;
 pub(crate) mod take;
+pub mod volumes;
 
 use std::time::SystemTime;
 

@@ -2,9 +2,11 @@
 //! holds nothing up: its units fail alone, and the guarded folder below stays empty.
 
 use super::roles::{RoleDisk, What, label, place};
+use super::volumes::VolumeTarget;
 use crate::adopt::storage::{Unit, unit_name};
 use crate::answers::Role;
 use crate::encryption::key_path;
+use crate::facts::VolumeKind;
 use crate::layout::DATA_DIR;
 use uuid::Uuid;
 
@@ -41,13 +43,21 @@ pub fn seen(disk: &RoleDisk) -> Seen {
             return out;
         }
         What::Adopt { id, file_system, read_only, .. } => {
-            Found { id: id.clone(), kind: driver(file_system), read_only: *read_only, opener: None }
+            Found { id: id.clone(), kind: driver(file_system), read_only: *read_only, opener: None, needs: "" }
+        }
+        What::Assemble { volume, id, file_system, read_only, .. } => {
+            let name = label(&disk.roles);
+            // Arrays are put together by udev and mdadm, which wait for slow disks.
+            let opener = (volume.kind == VolumeKind::Lvm).then(|| starter(&name));
+            out.units.extend(opener.iter().flat_map(|_| starting(volume, id, &name)));
+            Found { id: id.clone(), kind: driver(file_system), read_only: *read_only, opener, needs: "" }
         }
         What::Erase { id, file_system, luks, .. } => {
             let name = label(&disk.roles);
             out.units.extend(luks.iter().flat_map(|luks| opening(*luks, *id, &name)));
             let opener = luks.map(|_| opener(&name));
-            Found { id: id.to_string(), kind: file_system.word(), read_only: false, opener }
+            let needs = if luks.is_some() { NEEDS_DATA } else { "" };
+            Found { id: id.to_string(), kind: file_system.word(), read_only: false, opener, needs }
         }
     };
     if let [role] = disk.roles.as_slice() {
@@ -61,7 +71,7 @@ pub fn seen(disk: &RoleDisk) -> Seen {
     let folders = words.iter().map(|word| format!("{at}/{word}")).collect();
     out.on_disk = Some((at.clone(), unit_name(&at, "mount"), folders));
     for role in &disk.roles {
-        out.units.push(bind(*role, &format!("{at}/{}", role.word()), &at, found.key_on_data()));
+        out.units.push(bind(*role, &format!("{at}/{}", role.word()), &at, found.needs));
     }
     out.guarded.push(at);
     out
@@ -83,28 +93,23 @@ struct Found<'a> {
     id: String,
     kind: &'a str,
     read_only: bool,
-    /// The unit that opens the disk first, if it is encrypted.
+    /// The unit that opens the disk, or starts the volume, first.
     opener: Option<String>,
+    /// What every unit of an encrypted disk says: its key lies on `data`.
+    needs: &'static str,
 }
 
-impl Found<'_> {
-    /// What every unit of an encrypted disk says: its key lies on `data`. The generator that keeps
-    /// all that needs `data` away while it is locked looks for this line.
-    fn key_on_data(&self) -> &'static str {
-        if self.opener.is_some() { NEEDS_DATA } else { "" }
-    }
-}
-
-/// The line of units that need `data`.
+/// The line of units that need `data`. The generator that keeps all of them away while `data` is locked
+/// looks for it.
 const NEEDS_DATA: &str = "RequiresMountsFor=/var/lib/hearth/data\n";
 
 /// The units for the file system `found` at `at`: its mount, and how long it is waited for.
 fn whole(found: &Found<'_>, at: &str, what: &str) -> Vec<Unit> {
-    let Found { id, kind, read_only, opener } = found;
+    let Found { id, kind, read_only, opener, needs } = found;
     let node = format!("/dev/disk/by-uuid/{id}");
     let access = if *read_only { ",ro" } else { "" };
     let fsck = (*kind == "ext4").then(|| format!("systemd-fsck@{}", unit_name(&node, "service")));
-    let mut needs = found.key_on_data().to_owned();
+    let mut needs = (*needs).to_owned();
     needs.extend(opener.iter().chain(&fsck).map(|unit| format!("Requires={unit}\nAfter={unit}\n")));
     let mount =
         format!("What={node}\nWhere={at}\nType={kind}\nOptions=noatime,nosuid,nodev{access}\nTimeoutSec={PATIENCE}\n");
@@ -138,6 +143,39 @@ fn opening(luks: Uuid, id: Uuid, name: &str) -> Vec<Unit> {
         Unit { name: format!("{inside}.d/60-hearth.conf"), text: format!("[Unit]\nAfter={service}\n") },
         Unit { name: service, text },
     ]
+}
+
+/// The units that start an LVM volume as `name`, once all pieces of its group are there, and before the
+/// file system `id` in it is waited for.
+fn starting(volume: &VolumeTarget, id: &str, name: &str) -> Vec<Unit> {
+    let device = |piece: &String| unit_name(&format!("/dev/disk/by-id/lvm-pv-uuid-{piece}"), "device");
+    let devices: Vec<String> = volume.pieces.iter().map(device).collect();
+    let inside = unit_name(&format!("/dev/disk/by-uuid/{id}"), "device");
+    let (service, all) = (starter(name), devices.join(" "));
+    let volume = &volume.name;
+    let text = format!(
+        "# Written by `hearth setup`.\n\n[Unit]\nDescription=Start the LVM volume {volume}\nDefaultDependencies=no\n\
+         ConditionKernelCommandLine=!hearth.mode=setup\nConditionKernelCommandLine=!hearth.mode=recovery\n\
+         BindsTo={all}\nAfter={all}\nConflicts=umount.target\nBefore=umount.target\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart=/usr/sbin/lvchange --activate y {volume}\n\
+         ExecStop=/usr/sbin/lvchange --activate n {volume}\n"
+    );
+    let mut units = Vec::new();
+    for device in &devices {
+        let text = format!("[Unit]\nJobRunningTimeoutSec={PATIENCE}\n");
+        units.push(Unit { name: format!("{device}.d/50-hearth.conf"), text });
+        // A disk that is plugged in late brings its volume along. Several volumes may lie on it.
+        units.push(Unit { name: format!("{device}.d/60-{name}.conf"), text: format!("[Unit]\nWants={service}\n") });
+    }
+    units.push(Unit { name: format!("{inside}.d/60-hearth.conf"), text: format!("[Unit]\nAfter={service}\n") });
+    units.push(Unit { name: service, text });
+    units
+}
+
+/// The unit that starts the LVM volume `name`.
+fn starter(name: &str) -> String {
+    format!("{name}-start.service")
 }
 
 /// The unit that opens the encrypted disk `name`.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::refusal::Refusal;
 use super::roles::{self, RoleDisk, What};
+use super::volumes;
 use crate::adopt::plan::{AdoptPlan, Extent, Target, install_id, lay_out, plan as plan_adoption, plan_for_copy};
 use crate::adopt::survey::Survey;
 use crate::answers::{Answers, DiskChoice, DiskSelector, Prepare, Unlock};
@@ -122,7 +123,9 @@ pub fn plan(facts: &Facts, answers: &Answers, surveys: &Surveys) -> Result<Plann
     let install = system.as_ref().map(|(_, adopt)| adopt.install);
     let disks = named.iter().filter(|named| named.key != SYSTEM);
     against.extend(disks.flat_map(|named| roles::guarded(&facts.disks, named)));
-    let roles = roles::plan(answers, &facts.disks, &named, install.unwrap_or_default(), &mut against);
+    let volumes = volumes::named(facts, answers, &mut against);
+    against.extend(volumes::apart(&volumes, &named));
+    let roles = roles::plan(answers, facts, (&named, &volumes), install.unwrap_or_default(), &mut against);
     against.extend(kit(answers, &roles));
     match (system, containers) {
         (Some((system, adopt)), Some(containers)) if against.is_empty() => {
@@ -161,7 +164,7 @@ fn wanted(answers: &Answers) -> Vec<Wanted<'_>> {
         out.push(Wanted { key: SYSTEM.to_owned(), selector, erased: true });
     }
     for (i, role) in answers.disks.iter().enumerate() {
-        if let Some(selector) = &role.disk {
+        if let Some(selector) = role.disk.as_ref().filter(|selector| volumes::wanted(selector).is_none()) {
             out.push(Wanted { key: role_key(i), selector, erased: role.prepare == Prepare::Erase });
         }
     }
@@ -238,7 +241,7 @@ fn kit(answers: &Answers, roles: &[RoleDisk]) -> Option<Refusal> {
     // A role whose disk is refused is none here.
     let role = roles.iter().find(holds)?;
     let why = match &role.what {
-        What::Adopt { read_only: true, file_system, .. } => {
+        What::Adopt { read_only: true, file_system, .. } | What::Assemble { read_only: true, file_system, .. } => {
             format!(
                 "it cannot be written there, because the {file_system} of that disk is only read. Choose another place"
             )
@@ -341,8 +344,10 @@ impl SetupPlan {
         let mut plan = self.clone();
         plan.system.disk.name.clear();
         for role in &mut plan.roles {
-            if let What::Adopt { disk, .. } | What::Erase { disk, .. } = &mut role.what {
-                disk.name.clear();
+            match &mut role.what {
+                What::Directory => {}
+                What::Adopt { disk, .. } | What::Erase { disk, .. } => disk.name.clear(),
+                What::Assemble { volume, .. } => volume.disks.iter_mut().for_each(|disk| disk.name.clear()),
             }
         }
         Digest::of(serde_json::to_vec(&plan).unwrap_or_default())

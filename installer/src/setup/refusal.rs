@@ -94,6 +94,28 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// There is no such array or volume.
+    #[error("`{key}`: {wanted} is not there. {there}.")]
+    NoVolume {
+        /// Where the answers name it.
+        key: String,
+        /// What they name.
+        wanted: String,
+        /// Which ones are there.
+        there: String,
+    },
+    /// It belongs to an array or a volume that is adopted.
+    #[error("`{key}`: {disk} is part of {of}, which `{adopted}` adopts. Name another disk, or adopt nothing of it.")]
+    Member {
+        /// Where the answers name it.
+        key: String,
+        /// The disk.
+        disk: String,
+        /// The array or the volume.
+        of: String,
+        /// Where the answers adopt that.
+        adopted: String,
+    },
     /// A PIN needs a TPM.
     #[error(
         "`encryption.unlock`: this machine has no TPM 2.0 that Linux can use. Switch it on in the firmware's settings \
@@ -150,6 +172,8 @@ impl Refusal {
             Self::ListedInVain { .. } => "listed-in-vain",
             Self::HearthInstalled { .. } => "hearth-installed",
             Self::CannotAdopt { .. } => "cannot-adopt",
+            Self::NoVolume { .. } => "no-such-volume",
+            Self::Member { .. } => "member",
             Self::NoTpm => "no-tpm",
             Self::Kit { .. } => "kit",
             Self::TooSmall { .. } => "too-small",

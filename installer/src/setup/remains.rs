@@ -83,6 +83,7 @@ pub fn roles_of(machine: &impl Machine) -> Result<Vec<(String, String)>> {
     let places = roles.iter().filter_map(|role| match &role.what {
         What::Directory => None,
         What::Adopt { disk, .. } | What::Erase { disk, .. } => Some((role, disk.told())),
+        What::Assemble { volume, .. } => Some((role, volume.to_string())),
     });
     Ok(places.flat_map(|(role, disk)| role.roles.iter().map(move |role| (place(*role), disk.clone()))).collect())
 }

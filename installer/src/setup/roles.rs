@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::plan::{Named, role_key};
 use super::refusal::Refusal;
+use super::volumes::{self, NamedVolume, VolumeTarget};
 use crate::adopt::plan::Target;
 use crate::answers::{Answers, FileSystem, Prepare, Role};
 use crate::digest::Digest;
-use crate::facts::{Content, Disk};
+use crate::facts::{Content, Disk, Facts, Volume};
 use crate::flash::{self, protected, target};
 use crate::layout::{ALIGNMENT, Part, derived_id};
 use crate::machine::table::{Entry, Table};
@@ -41,6 +42,10 @@ impl RoleDisk {
                 let how = if *read_only { "only read" } else { "with everything that is on it" };
                 format!("{places}: {}, {}, its {file_system} {how}.", disk.told(), disk.size)
             }
+            What::Assemble { volume, file_system, read_only, .. } => {
+                let how = if *read_only { "only read" } else { "with everything that is on it" };
+                format!("{places}: {volume}, {}, its {file_system} {how}.", volume.size)
+            }
             What::Erase { disk, file_system, luks, .. } => {
                 let encrypted = if luks.is_some() { ", encrypted" } else { "" };
                 let kind = file_system.word();
@@ -61,6 +66,19 @@ pub enum What {
         /// The disk.
         disk: Target,
         /// What was on it when the plan was made: [`state`].
+        state: Digest,
+        /// Its file system, as libblkid names it.
+        file_system: String,
+        /// The file system's id.
+        id: String,
+        /// Windows' file systems are only read.
+        read_only: bool,
+    },
+    /// An array or an LVM volume, with everything that is on it.
+    Assemble {
+        /// The volume.
+        volume: VolumeTarget,
+        /// What it was when the plan was made: [`volumes::state`].
         state: Digest,
         /// Its file system, as libblkid names it.
         file_system: String,
@@ -96,6 +114,16 @@ fn adoptable(kind: &str) -> Option<bool> {
     }
 }
 
+/// How a file system is used, and its id; nothing where it is none that Hearth uses.
+pub(super) fn usable(content: &Content, roles: &[Role]) -> Option<Result<(bool, String), String>> {
+    let read_only = adoptable(&content.kind)?;
+    if read_only && roles != [Role::Media] {
+        return Some(Err(format!("its {} is only read, so it is good for media alone", content.kind)));
+    }
+    let id = content.id.clone().ok_or_else(|| format!("its {} has no id to find it by", content.kind));
+    Some(id.map(|id| (read_only, id)))
+}
+
 /// What is on a disk, as a digest: a plan is only carried out on what it was made for. Names
 /// of the hour and what is mounted do not count.
 pub fn state(disk: &Disk) -> Digest {
@@ -113,15 +141,16 @@ pub fn state(disk: &Disk) -> Digest {
     Digest::of(serde_json::to_vec(&whole).unwrap_or_default())
 }
 
-fn content_key(content: &Content) -> (&str, Option<&str>, Option<&str>) {
+/// What counts of what is on a piece of a disk.
+pub(super) fn content_key(content: &Content) -> (&str, Option<&str>, Option<&str>) {
     (&content.kind, content.label.as_deref(), content.id.as_deref())
 }
 
 /// Plans every role disk. A role that no disk has is a folder on `data`.
 pub(super) fn plan(
     answers: &Answers,
-    all: &[Disk],
-    named: &[Named<'_>],
+    facts: &Facts,
+    (named, volumes): (&[Named<'_>], &[NamedVolume<'_>]),
     install: Uuid,
     against: &mut Vec<Refusal>,
 ) -> Vec<RoleDisk> {
@@ -131,9 +160,11 @@ pub(super) fn plan(
         let key = role_key(i);
         let mut roles = answer.roles.clone();
         roles.sort_unstable();
+        let volume = volumes.iter().find(|volume| volume.key == key);
         let what = match (answer.prepare, disks.get(key.as_str())) {
             (Prepare::Directory, _) => Some(What::Directory),
-            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, all, &roles, against),
+            (Prepare::Adopt, Some(disk)) => adopt(&key, disk, facts, &roles, against),
+            (Prepare::Adopt, None) => volume.and_then(|volume| volumes::adopt(volume, facts, &roles, against)),
             (Prepare::Erase, Some(disk)) => {
                 let file_system = answer.file_system.unwrap_or(FileSystem::Ext4);
                 erase(&key, disk, &roles, file_system, (install, answers.encryption.is_some()), against)
@@ -152,8 +183,8 @@ pub(super) fn plan(
     out
 }
 
-fn adopt(key: &str, disk: &Disk, all: &[Disk], roles: &[Role], against: &mut Vec<Refusal>) -> Option<What> {
-    match adopted(disk, all, roles) {
+fn adopt(key: &str, disk: &Disk, facts: &Facts, roles: &[Role], against: &mut Vec<Refusal>) -> Option<What> {
+    match adopted(disk, facts, roles) {
         Ok(what) => Some(what),
         Err(why) => {
             against.push(Refusal::CannotAdopt { key: key.to_owned(), disk: disk.path.clone(), why });
@@ -163,12 +194,19 @@ fn adopt(key: &str, disk: &Disk, all: &[Disk], roles: &[Role], against: &mut Vec
 }
 
 /// The file system of `disk`, or why it is not taken.
-pub(crate) fn adopted(disk: &Disk, all: &[Disk], roles: &[Role]) -> Result<What, String> {
+pub(crate) fn adopted(disk: &Disk, facts: &Facts, roles: &[Role]) -> Result<What, String> {
     if disk.boot_medium {
         return Err("Hearth was started from it".to_owned());
     }
     if disk.has_hearth() {
         return Err("it holds another copy of Hearth".to_owned());
+    }
+    let on: Vec<&Volume> = facts.volumes.iter().filter(|volume| volume.on(disk)).collect();
+    if let Some(first) = on.first() {
+        let names: Vec<String> = on.iter().map(ToString::to_string).collect();
+        let that = if on.len() == 1 { "that" } else { "the first" };
+        let all = names.join(" and ");
+        return Err(format!("it is part of {all}. To adopt {that}, write disk = {{ {} }}", first.key()));
     }
     // A mirror that keeps its own data at its end shows the file system on each half.
     if disk.content.as_ref().is_some_and(|whole| adoptable(&whole.kind).is_none()) {
@@ -182,24 +220,22 @@ pub(crate) fn adopted(disk: &Disk, all: &[Disk], roles: &[Role]) -> Result<What,
         [] => return Err(none_fits(disk)),
         _ => return Err(format!("it holds several things ({}), and only one can be meant", contents(disk))),
     };
-    let Some(read_only) = adoptable(&content.kind) else { return Err(none_fits(disk)) };
-    if read_only && roles != [Role::Media] {
-        return Err(format!("its {} is only read, so it is good for media alone", content.kind));
-    }
-    let Some(id) = content.id.clone() else {
-        return Err(format!("its {} has no id to find it by", content.kind));
-    };
+    let (read_only, id) = usable(content, roles).ok_or_else(|| none_fits(disk))??;
     // Mounted by its id, either of the two might be meant.
     let same = |other: &&Disk| {
         other.name != disk.name && contents_of(other).iter().any(|content| content.id.as_ref() == Some(&id))
     };
-    if let Some(other) = all.iter().find(same) {
+    if let Some(other) = facts.disks.iter().find(same) {
         let other = target::name(other);
         return Err(if content.kind == "btrfs" {
             format!("its btrfs is on {other} too, and a btrfs of several disks cannot be adopted yet")
         } else {
             format!("{other} holds a copy of its {} with the same id. Unplug one of them", content.kind)
         });
+    }
+    let is_same = |other: &&Volume| other.content.as_ref().is_some_and(|content| content.id.as_ref() == Some(&id));
+    if let Some(other) = facts.volumes.iter().find(is_same) {
+        return Err(format!("{other} holds a copy of its {} with the same id. Unplug one of them", content.kind));
     }
     Ok(What::Adopt { disk: Target::of(disk), state: state(disk), file_system: content.kind.clone(), id, read_only })
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::answers::{FILE_NAME, Secret};
 use crate::digest::Digest;
 use crate::encryption::Key;
-use crate::facts::Disk;
+use crate::facts::{Content, Disk, Fault, Volume, VolumeKind};
 use crate::machine::fake::{DISK, Fake, Firmware, Formatted, Loss, Luks, Rules};
 use crate::machine::{Account, Refresh, Verdict};
 use crate::page::text::WIDTH;
@@ -392,6 +392,91 @@ fn the_power_may_go_at_any_effect() {
 #[test]
 fn the_power_may_go_at_any_effect_with_everything_encrypted() {
     cut_everywhere(machine(&encrypted()), 1);
+}
+
+/// A machine whose photos lie on a mirror, and whose films on a volume of LVM.
+fn with_volumes() -> Fake {
+    let answers = ANSWERS
+        .replace("erase = [\"ata-BLANK_1\"]\n", "")
+        .replace("disk = { serial = \"PHOTOS-1\" }", "disk = { md = \"nas:photos\" }")
+        .replace(
+            "disk = { serial = \"BLANK-1\" }\nprepare = \"erase\"",
+            "disk = { lvm = \"vg0/films\" }\nprepare = \"adopt\"",
+        );
+    let mut fake = machine(&answers);
+    let piece = |name: &str, serial: &str, kind: &str| disk(name, serial, Some(kind));
+    fake.others = vec![
+        piece("sda", "MIRROR-1", "linux_raid_member"),
+        piece("sdb", "MIRROR-2", "linux_raid_member"),
+        piece("sdc", "GROUP-1", "LVM2_member"),
+    ];
+    let volume = |kind, name: &str, level: &str, members: &[&str], inside: &str| Volume {
+        kind,
+        name: name.to_owned(),
+        id: format!("id-of-{name}"),
+        level: level.to_owned(),
+        size: Bytes::gib(99),
+        members: members.iter().map(|member| (*member).to_owned()).collect(),
+        fault: None,
+        active: false,
+        content: Some(Content { kind: inside.to_owned(), label: None, id: Some(format!("{inside}-id")) }),
+    };
+    fake.volumes = vec![
+        volume(VolumeKind::Md, "nas:photos", "raid1", &["sda", "sdb"], "ext4"),
+        volume(VolumeKind::Lvm, "vg0/films", "linear", &["sdc"], "xfs"),
+    ];
+    fake
+}
+
+#[test]
+fn the_power_may_go_at_any_effect_while_volumes_are_adopted() {
+    cut_everywhere(with_volumes(), 1);
+}
+
+#[test]
+fn volumes_are_started_once_approved_and_come_back_by_themselves() {
+    let mut fake = with_volumes();
+    begin(&mut fake).unwrap();
+    assert!(fake.started.is_empty(), "nothing runs in setup mode");
+    fake.boot();
+    until_sealed(&mut fake);
+    let text = |path: &str| String::from_utf8(fake.durable.placed[path].bytes.to_vec()).unwrap();
+    let conf = text("/etc/mdadm/mdadm.conf.d/hearth.conf");
+    assert!(conf.ends_with("\nARRAY /dev/md/hearth-backups UUID=id-of-nas:photos\n"), "{conf}");
+    let start = text("/etc/systemd/system/hearth-media-downloads-start.service");
+    let device = "dev-disk-by\\x2did-lvm\\x2dpv\\x2duuid\\x2dGROUP\\x2d1.device";
+    assert!(start.contains("ExecStart=/usr/sbin/lvchange --activate y vg0/films\n"), "{start}");
+    assert!(start.contains(&format!("BindsTo={device}\nAfter={device}\n")), "{start}");
+    assert!(start.contains("ConditionKernelCommandLine=!hearth.mode=setup\n"), "{start}");
+    let late = text(&format!("/etc/systemd/system/{device}.d/60-hearth-media-downloads.conf"));
+    assert_eq!(late, "[Unit]\nWants=hearth-media-downloads-start.service\n");
+    let mount = text("/etc/systemd/system/var-lib-hearth-disks-media\\x2ddownloads.mount");
+    assert!(mount.contains("Requires=hearth-media-downloads-start.service\n"), "{mount}");
+    assert!(!mount.contains("RequiresMountsFor"), "it needs no data: {mount}");
+    assert!(fake.refreshed.contains(&Refresh::Enable(vec!["mdcheck_start.timer".to_owned()])));
+    assert!(fake.durable.formatted.is_empty());
+    let told = roles_of(&fake).unwrap();
+    assert!(told.contains(&("/mnt/backups".to_owned(), "the RAID array \"nas:photos\"".to_owned())), "{told:?}");
+}
+
+#[test]
+fn a_volume_that_is_not_what_was_planned_is_not_written_to() {
+    let stopped = |spoil: &dyn Fn(&mut Fake)| {
+        let mut fake = with_volumes();
+        begin(&mut fake).unwrap();
+        fake.boot();
+        spoil(&mut fake);
+        let error = format!("{:#}", one_start(&mut fake).unwrap_err());
+        assert!(!fake.durable.placed.contains_key("/etc/mdadm/mdadm.conf.d/hearth.conf"), "{error}");
+        assert!(!fake.started.values().any(|(id, writable)| *writable && id.contains("photos")), "{error}");
+        error
+    };
+    let gone = stopped(&|fake| drop(fake.volumes.remove(0)));
+    assert!(gone.contains("starting the disks for /mnt/backups: the RAID array \"nas:photos\" is not there"), "{gone}");
+    let half = stopped(&|fake| fake.volumes[0].fault = Some(Fault::Missing { there: 1, of: 2 }));
+    assert!(half.contains("is not complete: it has 1 of its 2 members"), "{half}");
+    let other = stopped(&|fake| fake.volumes[0].size = Bytes::gib(98));
+    assert!(other.contains("is not as it was when the plan was approved. It was not started"), "{other}");
 }
 
 #[test]

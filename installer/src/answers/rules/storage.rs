@@ -20,10 +20,16 @@ pub(super) fn check(root: &Node<'_>, report: &mut Report<'_>) {
     for selector in &selectors {
         self::selector(selector, report);
     }
+    for disk in system.iter().filter_map(|disk| disk.get("md").or_else(|| disk.get("lvm"))) {
+        report.key(&disk, "Hearth does not run from an array or a volume: name a disk, or say \"this\"");
+    }
     let same = selectors.iter().filter_map(|node| Some((node.quiet::<DiskSelector>()?, node.clone())));
     unique(same, report, |_| "the same disk is selected twice; give all its roles in one [[disks]]".to_owned());
     let formatted = disks.iter().filter(|disk| disk.get("prepare").is_some_and(|how| how.text() == Some("erase")));
     let formatted: Vec<Node<'_>> = system.into_iter().chain(formatted.filter_map(|disk| disk.get("disk"))).collect();
+    // About an array that is erased something else was said.
+    let formatted: Vec<Node<'_>> =
+        formatted.into_iter().filter(|disk| disk.get("md").or_else(|| disk.get("lvm")).is_none()).collect();
     erase(root, &formatted, report);
     if let Some(encryption) = root.get("encryption") {
         unlock(&encryption, report);
@@ -39,6 +45,7 @@ fn role_disk(disk: &Node<'_>, report: &mut Report<'_>) {
         (Some("directory"), Some(selector)) => {
             report.both(&selector, "`disk` has no meaning with \"directory\", which uses none", &prepare, "`prepare`");
         }
+        (_, Some(selector)) => volume(&selector, &prepare, report),
         (Some("adopt" | "erase"), None) => {
             report.key(
                 &prepare,
@@ -49,6 +56,18 @@ fn role_disk(disk: &Node<'_>, report: &mut Report<'_>) {
     }
     if let (Some(file_system), Some("adopt" | "directory")) = (disk.get("file-system"), prepare.text()) {
         report.both(&file_system, "`file-system` is for disks that are erased; this one is not", &prepare, "`prepare`");
+    }
+}
+
+/// An array or a volume is named by itself, and is only adopted.
+fn volume(selector: &Node<'_>, prepare: &Node<'_>, report: &mut Report<'_>) {
+    let Some(named) = selector.get("md").or_else(|| selector.get("lvm")) else { return };
+    if prepare.text() == Some("erase") {
+        let text = "an array or a volume is only adopted. To give it up, name each of its disks in its place";
+        report.both(prepare, text, &named, format!("`{}`", named.key));
+    }
+    if selector.table().is_some_and(|table| table.len() > 1) {
+        report.key(selector, format!("`{}` names an array or a volume by itself: remove the other keys", named.key));
     }
 }
 

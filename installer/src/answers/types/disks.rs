@@ -14,6 +14,10 @@ text! {
     Wwn(String), "a world-wide name", "^[A-Za-z0-9.-]{1,64}$", wwn;
     /// How large a disk is.
     DiskSize(ExactSize), "a size", "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)?$", disk_size;
+    /// The name or the id of an array.
+    ArrayName(String), "the name or the id of an array", "^[!-~]{1,64}$", array_name;
+    /// A volume of LVM, after its group.
+    VolumeName(String), "a volume group and a volume", "^[A-Za-z0-9+_.][A-Za-z0-9+_.-]*/[A-Za-z0-9+_.][A-Za-z0-9+_.-]*$", volume_name;
 }
 
 impl DiskSize {
@@ -85,6 +89,23 @@ fn disk_size(text: &str) -> Result<ExactSize, String> {
     if size == Bytes::ZERO { Err("every disk has that".to_owned()) } else { Ok(ExactSize(size)) }
 }
 
+fn array_name(text: &str) -> Result<String, String> {
+    if text.starts_with("/dev/") {
+        return Err("names below /dev change from start to start; `hearth facts` tells the lasting one".to_owned());
+    }
+    let text = printable(text)?;
+    if text.contains(' ') { Err("it holds a blank".to_owned()) } else { Ok(text) }
+}
+
+fn volume_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
+    let name = |part: &str| !part.is_empty() && !part.starts_with('-') && part.chars().all(plain);
+    match text.split_once('/') {
+        Some((group, volume)) if name(group) && name(volume) => Ok(text.to_owned()),
+        _ => Err("write the group and the volume, such as vg0/media".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +117,16 @@ mod tests {
             assert!(by_id(bad).is_err(), "{bad}");
         }
         assert!(serial("WD-WX12A3456789").is_ok() && serial(" x").is_err() && serial("").is_err());
+    }
+
+    #[test]
+    fn arrays_and_volumes_have_names_of_their_own() {
+        assert!(array_name("nas:0").is_ok() && array_name("9d3c5b7a:1f2e4c6d:8b9a0c1d:2e3f4a5b").is_ok());
+        assert!(array_name("/dev/md127").unwrap_err().contains("hearth facts") && array_name("a b").is_err());
+        assert!(volume_name("vg-1/media").is_ok());
+        for bad in ["media", "vg0/", "-vg/media", "/dev/vg0/media", "vg0/a b", "vg0/a%h"] {
+            assert!(volume_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

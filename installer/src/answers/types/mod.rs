@@ -11,7 +11,7 @@ mod network;
 mod region;
 
 pub use backup::{IncludePath, KitTarget, RepositoryKind, RepositoryUrl};
-pub use disks::{ById, DiskSize, ExactSize, Serial, Wwn};
+pub use disks::{ArrayName, ById, DiskSize, ExactSize, Serial, VolumeName, Wwn};
 pub use hashes::{ConsoleHash, PortalHash};
 pub(super) use hashes::{PORTAL_LANES, PORTAL_MEMORY, PORTAL_PASSES};
 pub use keys::{Certificate, SshPrivateKey, SshPublicKey, WireGuardKey};

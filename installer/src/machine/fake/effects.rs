@@ -14,7 +14,7 @@ use super::{DISK, DataFs, Fake, Firmware, Formatted, Loss, Luks, Rules};
 use crate::adopt::storage::BINDS;
 use crate::answers::{FILE_NAME, FileSystem, Secret};
 use crate::encryption::{Key, Keys};
-use crate::facts::{Content, Disk, Facts, zoo};
+use crate::facts::{Content, Disk, Facts, Mode, Volume, VolumeKind, zoo};
 use crate::layout::{DATA_DIR, Part, derived_id};
 use crate::machine::table::Table;
 use crate::machine::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
@@ -38,6 +38,10 @@ impl Machine for Fake {
         for disk in &mut facts.disks {
             disk.boot_medium = disk.name == self.boot;
         }
+        facts.volumes.clone_from(&self.volumes);
+        for volume in &mut facts.volumes {
+            volume.active = self.started.values().any(|(id, _)| *id == volume.id);
+        }
         if self.firmware == Firmware::Bios {
             facts.firmware = crate::facts::Firmware::Bios;
         }
@@ -49,6 +53,9 @@ impl Machine for Fake {
     }
 
     fn probe(&self, dev: &Dev, offset: Bytes, _: Bytes) -> Result<Option<Content>> {
+        if let Some((id, _)) = self.started.get(&dev.path()) {
+            return Ok(self.volumes.iter().find(|volume| volume.id == *id).and_then(|volume| volume.content.clone()));
+        }
         let known = |kind: &str, id: String| Content { kind: kind.to_owned(), label: None, id: Some(id) };
         Ok(match dev.part {
             Some(4) => Some(known("ext4", self.now.root_id.clone())),
@@ -366,6 +373,20 @@ impl Machine for Fake {
         self.lasts(|world| _ = world.formatted.insert(key.clone(), made(false)))
     }
 
+    fn start_volume(&mut self, volume: &Volume, dev: &Dev) -> Result<()> {
+        self.effect()?;
+        ensure!(self.mode != Mode::Setup, "nothing is started in setup mode");
+        let is_new = self.started.insert(dev.path(), (volume.id.clone(), volume.kind == VolumeKind::Lvm)).is_none();
+        ensure!(is_new, "{} runs already", dev.path());
+        Ok(())
+    }
+
+    fn open_volume(&mut self, dev: &Dev) -> Result<()> {
+        self.effect()?;
+        self.started.get_mut(&dev.path()).ok_or_else(|| anyhow!("{} does not exist", dev.path()))?.1 = true;
+        Ok(())
+    }
+
     fn link_target(&self, path: &str) -> Result<Option<String>> {
         Ok(self.now.links.get(path).cloned())
     }
@@ -414,7 +435,15 @@ impl Machine for Fake {
             let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
             let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();
             let at = |text: String| text.lines().find_map(|line| line.strip_prefix("Where=").map(str::to_owned));
-            let mounted: Vec<String> = units.map(text).filter_map(at).collect();
+            let texts: Vec<String> = units.map(text).collect();
+            // A file system of a volume is only there while that runs, and must be fit to be written to.
+            for volume in &self.volumes {
+                let id = volume.content.as_ref().and_then(|content| content.id.clone()).unwrap_or_default();
+                let wanted = texts.iter().any(|text| text.contains(&format!("What=/dev/disk/by-uuid/{id}\n")));
+                let runs = self.started.values().any(|(own, writable)| *own == volume.id && *writable);
+                ensure!(!wanted || runs, "{volume} does not run");
+            }
+            let mounted: Vec<String> = texts.into_iter().filter_map(at).collect();
             self.mounts.extend(mounted);
         }
         self.refreshed.push(part.clone());

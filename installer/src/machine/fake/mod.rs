@@ -20,7 +20,7 @@ use super::table::{Entry, Table};
 use super::{Dev, Machine, Place, Refresh, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::survey::survey;
-use crate::facts::{Content, Disk, Mode};
+use crate::facts::{Content, Disk, Mode, Volume};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, from_gpt_bytes};
 use crate::render::firewall;
 use crate::units::{Bytes, SectorSize};
@@ -39,6 +39,10 @@ pub(crate) struct Fake {
     pub(crate) serial: Option<String>,
     /// Disks besides the one that Hearth was started from, as they were before anything was done.
     pub(crate) others: Vec<Disk>,
+    /// Arrays and volumes on them.
+    pub(crate) volumes: Vec<Volume>,
+    /// Those that run: by the device, the id, and whether it takes writes.
+    pub(crate) started: BTreeMap<String, (String, bool)>,
     /// The disk that this start is from.
     boot: String,
     pub(crate) firmware: Firmware,
@@ -83,6 +87,8 @@ impl Fake {
             mode: Mode::Setup,
             serial: Some("S4EWNX0N123456".to_owned()),
             others: Vec::new(),
+            volumes: Vec::new(),
+            started: BTreeMap::new(),
             boot: DISK.to_owned(),
             firmware: Firmware::Obeys,
             stick_refuses: false,
@@ -156,6 +162,7 @@ impl Fake {
     pub(crate) fn boot(&mut self) {
         self.mounts.clear();
         self.open.clear();
+        self.started.clear();
         for world in [&mut self.now, &mut self.durable] {
             world.placed.retain(|path, _| !path.starts_with("/run/"));
         }
@@ -181,9 +188,21 @@ impl Fake {
             Mode::Setup
         };
         if self.mode != Mode::Setup {
+            self.started = self.listed();
             // The journal is replayed: what was durable is now in its place.
             self.settle("/").unwrap();
         }
+    }
+
+    /// The arrays that mdadm puts together at a start.
+    fn listed(&self) -> BTreeMap<String, (String, bool)> {
+        let conf = self.now.placed.get("/etc/mdadm/mdadm.conf.d/hearth.conf");
+        let text = conf.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).unwrap_or_default();
+        let line = |line: &str| {
+            let (dev, id) = line.strip_prefix("ARRAY ")?.split_once(" UUID=")?;
+            Some((dev.to_owned(), (id.to_owned(), true)))
+        };
+        text.lines().filter_map(line).collect()
     }
 
     /// GRUB reads the first table, and checks no sums.

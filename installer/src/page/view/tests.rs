@@ -29,6 +29,8 @@ fn pages_are_as_people_saw_them_last() {
     );
     golden("odd-details", &details(&zoo::facts("odd")));
     golden("nas-details", &details(&zoo::facts("nas")));
+    golden("raid-details", &details(&zoo::facts("raid")));
+    golden("lvm-details", &details(&zoo::facts("lvm")));
     golden("no-network-details", &details(&zoo::facts("no-network")));
 }
 

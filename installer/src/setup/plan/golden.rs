@@ -93,6 +93,8 @@ fn every_reason_to_refuse_is_among_them() {
         "cannot-adopt",
         "too-small",
         "not-yet",
+        "no-such-volume",
+        "member",
         "no-tpm",
         "kit",
         // Of the disk that Hearth was started from; the others have tests beside adoption.

@@ -10,6 +10,7 @@ use crate::page::text::{count, cut, wrap};
 use crate::page::{contents, identity};
 use crate::render::firewall;
 use crate::setup::roles::{RoleDisk, What, label, places};
+use crate::setup::volumes::disk_lines;
 
 /// Stands before every line about a disk.
 const INDENT: &str = "  ";
@@ -42,7 +43,7 @@ impl SetupPlan {
         let system = Some(&self.system).filter(|system| system.route == Route::Write).map(|system| &system.disk);
         let roles = self.roles.iter().filter_map(|role| match &role.what {
             What::Erase { disk, .. } => Some(disk),
-            What::Adopt { .. } | What::Directory => None,
+            What::Adopt { .. } | What::Assemble { .. } | What::Directory => None,
         });
         system.into_iter().chain(roles)
     }
@@ -64,9 +65,10 @@ impl SetupPlan {
 
     /// The disks that stay as they are.
     fn untouched(&self, facts: &Facts) -> Vec<String> {
-        let adopted = self.roles.iter().filter_map(|role| match &role.what {
-            What::Adopt { disk, .. } => Some(disk),
-            What::Erase { .. } | What::Directory => None,
+        let adopted = self.roles.iter().flat_map(|role| match &role.what {
+            What::Adopt { disk, .. } => vec![disk],
+            What::Assemble { volume, .. } => volume.disks.iter().collect(),
+            What::Erase { .. } | What::Directory => Vec::new(),
         });
         let named: Vec<&Target> = std::iter::once(&self.system.disk).chain(self.erased()).chain(adopted).collect();
         let left = facts.disks.iter().filter(|disk| !named.iter().any(|target| target.name == disk.name));
@@ -167,6 +169,17 @@ fn of_role(role: &RoleDisk, facts: &Facts, encrypted: bool) -> Vec<String> {
     let mut out = head(&format!("For {}", places(&role.roles)));
     match &role.what {
         What::Directory => out.extend(wrap(INDENT, "no disk of its own: a folder on the system disk, in data")),
+        What::Assemble { volume, file_system, read_only, .. } => {
+            let first =
+                format!("{volume}, {}, {}, on {}", volume.level, volume.size, count(volume.disks.len(), "disk"));
+            out.extend(wrap(INDENT, &first));
+            out.extend(disk_lines(volume, facts).iter().flat_map(|line| wrap("    - ", line)));
+            out.extend(row("now", file_system));
+            let how =
+                if *read_only { "is read, and never written to" } else { "is used as it is, with everything on it" };
+            let open = if encrypted { " It stays NOT ENCRYPTED." } else { "" };
+            out.extend(row("then", &format!("started, and its {file_system} {how}. Nothing is erased.{open}")));
+        }
         What::Adopt { disk, file_system, read_only, .. } => {
             out.extend(found(disk, facts));
             let then = if *read_only {

@@ -4,7 +4,7 @@
 //! in other words than the planner's.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,9 +12,11 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::tests::{answers_of, surveys};
 use super::*;
-use crate::facts::{Holder, zoo};
+use crate::facts::volumes::pieces;
+use crate::facts::{Content, Fault, Holder, Volume, VolumeKind, zoo};
 use crate::page::text::WIDTH;
 use crate::setup::roles::What;
+use crate::units::Bytes;
 
 /// What is done to a disk of the zoo before it goes into a machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +42,8 @@ enum By {
     Wwn,
     Size,
     Transport,
+    /// By the array or the volume that it is part of, if it is.
+    Volume,
 }
 
 /// What becomes of a role.
@@ -66,7 +70,7 @@ struct Case {
 }
 
 fn by() -> impl Strategy<Value = By> {
-    prop_oneof![4 => Just(By::Serial), 2 => Just(By::StableName), 1 => Just(By::Wwn), 1 => Just(By::Size), 1 => Just(By::Transport)]
+    prop_oneof![4 => Just(By::Serial), 2 => Just(By::StableName), 1 => Just(By::Wwn), 1 => Just(By::Size), 1 => Just(By::Transport), 5 => Just(By::Volume)]
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -113,6 +117,11 @@ fn pool() -> Vec<Disk> {
         images += usize::from(disk.boot_medium);
         !disk.boot_medium || images < 3
     });
+    // Pieces of arrays and volume groups are few, and only meet their own kind now and then.
+    let pieces: Vec<Disk> = disks.iter().filter(|disk| is_piece(disk)).cloned().collect();
+    for _ in 0..6 {
+        disks.extend(pieces.iter().cloned());
+    }
     for disk in &mut disks {
         disk.boot_medium = false;
         for part in &mut disk.partitions {
@@ -120,6 +129,44 @@ fn pool() -> Vec<Disk> {
         }
     }
     disks
+}
+
+/// What volumes are made of.
+const PIECES: [&str; 2] = ["linux_raid_member", "LVM2_member"];
+
+fn is_piece(disk: &Disk) -> bool {
+    let mut found = pieces(disk).filter_map(|(_, content, _)| content);
+    found.any(|content| PIECES.contains(&content.kind.as_str()))
+}
+
+/// The arrays and volumes that these disks make: pieces with the same id are one, and mirrors have pairs.
+fn volumes(disks: &[Disk]) -> Vec<Volume> {
+    let mut out: BTreeMap<(VolumeKind, String), Volume> = BTreeMap::new();
+    for (device, content, holders) in disks.iter().flat_map(pieces) {
+        let Some(Content { kind, id: Some(id), .. }) = content else { continue };
+        let Some(which) = PIECES.iter().position(|known| known == kind) else { continue };
+        let kind = [VolumeKind::Md, VolumeKind::Lvm][which];
+        let word = ["md", "vg/"][which];
+        let volume = out.entry((kind, id.clone())).or_insert_with(|| Volume {
+            kind,
+            name: format!("{word}{}", id.replace('-', "")),
+            id: id.clone(),
+            level: ["raid1", "linear"][which].to_owned(),
+            size: Bytes::gib(10),
+            members: Vec::new(),
+            fault: None,
+            active: false,
+            content: Some(Content { kind: "ext4".to_owned(), label: None, id: Some(format!("in {id}")) }),
+        });
+        volume.members.push(device.to_owned());
+        volume.active |= !holders.is_empty();
+    }
+    for volume in out.values_mut() {
+        let there = u32::try_from(volume.members.len()).unwrap();
+        let is_whole = volume.kind == VolumeKind::Lvm || there % 2 == 0;
+        volume.fault = (!is_whole).then_some(Fault::Missing { there, of: there + 1 });
+    }
+    out.into_values().collect()
 }
 
 /// The disk under another name.
@@ -185,6 +232,7 @@ impl Case {
             disks.push(disk);
         }
         let mut facts = zoo::machine(disks);
+        facts.volumes = volumes(&facts.disks);
         facts.mode = Some(if self.setup_mode { Mode::Setup } else { Mode::Normal });
         facts
     }
@@ -201,20 +249,23 @@ impl Case {
         let mut formatted: Vec<&Disk> = Vec::new();
         let system = self.system.as_ref().map_or("\"this\"".to_owned(), |(index, by)| {
             formatted.push(disk(index));
-            selector(disk(index), *by)
+            selector(facts, disk(index), if let By::Volume = by { By::Serial } else { *by })
         });
         let mut roles = String::new();
         for (role, wish) in ["media", "downloads", "backups"].into_iter().zip(&self.roles) {
             let Some(wish) = wish else { continue };
             let disk = disk(&wish.disk);
-            let selector = match wish.prepare {
+            // A volume cannot be erased, which the file alone shows.
+            let is_volume = matches!(wish.by, By::Volume) && facts.volumes.iter().any(|volume| volume.on(disk));
+            let prepare = if is_volume && wish.prepare == "erase" { "adopt" } else { wish.prepare };
+            let selector = match prepare {
                 "directory" => String::new(),
-                _ => format!("disk = {}\n", selector(disk, wish.by)),
+                _ => format!("disk = {}\n", selector(facts, disk, wish.by)),
             };
-            if wish.prepare == "erase" {
+            if prepare == "erase" {
                 formatted.push(disk);
             }
-            roles += &format!("[[disks]]\nroles = [\"{role}\"]\n{selector}prepare = \"{}\"\n", wish.prepare);
+            roles += &format!("[[disks]]\nroles = [\"{role}\"]\n{selector}prepare = \"{prepare}\"\n");
         }
         // A disk has several names, and two of them are one disk.
         let listed = formatted.iter().enumerate().filter_map(|(i, disk)| {
@@ -228,7 +279,7 @@ impl Case {
     }
 }
 
-fn selector(disk: &Disk, by: By) -> String {
+fn selector(facts: &Facts, disk: &Disk, by: By) -> String {
     let size = format!("{{ min-size = \"{0}B\", max-size = \"{0}B\" }}", disk.size.0);
     let serial = disk.serial.as_ref().map(|serial| format!("{{ serial = \"{serial}\" }}"));
     let told = match by {
@@ -236,6 +287,10 @@ fn selector(disk: &Disk, by: By) -> String {
         By::StableName => disk.by_id.first().map(|name| format!("{{ by-id = \"{name}\" }}")),
         By::Wwn => disk.wwn.as_ref().map(|wwn| format!("{{ wwn = \"{wwn}\" }}")),
         By::Size => None,
+        By::Volume => match facts.volumes.iter().find(|volume| volume.on(disk)) {
+            Some(volume) => Some(format!("{{ {} }}", volume.key())),
+            None => serial,
+        },
         By::Transport => disk.transport.as_ref().map(|word| format!("{{ transport = \"{word}\" }}")),
     };
     told.unwrap_or(size)
@@ -270,7 +325,7 @@ fn check_plan(facts: &Facts, answers: &Answers, plan: &SetupPlan) -> Result<(), 
         prop_assert!(disk.by_id.iter().any(|name| listed.contains(name)), "{} is not listed", disk.name);
     }
     prop_assert_eq!(plan.erased().count(), listed.len(), "each listed name is one erased disk");
-    let mut used = vec![&plan.system.disk.name];
+    let (mut used, mut members) = (vec![&plan.system.disk.name], BTreeSet::new());
     for role in &plan.roles {
         match &role.what {
             What::Directory => {}
@@ -282,9 +337,19 @@ fn check_plan(facts: &Facts, answers: &Answers, plan: &SetupPlan) -> Result<(), 
                 prop_assert_eq!(names, [&target.name], "only one disk can be meant by {}", id);
                 prop_assert!(!disk(target).boot_medium && !disk(target).read_only && !disk(target).has_hearth());
             }
+            What::Assemble { volume, .. } => {
+                let found = volume.find(facts).unwrap();
+                prop_assert!(found.fault.is_none() && !found.active, "{} is adopted", found);
+                prop_assert_eq!(volume.disks.len(), found.disks(&facts.disks).len());
+                for target in &volume.disks {
+                    prop_assert!(!disk(target).read_only && !disk(target).boot_medium, "{} is used", &target.name);
+                    members.insert(&target.name);
+                }
+            }
         }
     }
     prop_assert_eq!(used.iter().collect::<BTreeSet<_>>().len(), used.len(), "a disk is used twice: {:?}", &used);
+    prop_assert!(!used.iter().any(|name| members.contains(name)), "a member has a second use: {:?}", &used);
     let lines = plan.lines(facts);
     prop_assert!(lines.iter().all(|line| line.len() <= WIDTH && line.is_ascii()), "{:?}", &lines);
     let told = lines.iter().filter(|line| line.contains("ERASED: ")).count();
@@ -310,7 +375,7 @@ fn check_refusal(answers: &Answers, refusal: &Refusal) -> Result<(), TestCaseErr
 #[test]
 fn no_plan_erases_what_is_protected_and_names_of_the_hour_decide_nothing() {
     let pool = pool();
-    let (plans, erased, refused) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let (plans, erased, refused, adopted) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
     let done = runner.run(&case(), |case| {
         let facts = case.facts(&pool, &case.names);
@@ -326,6 +391,8 @@ fn no_plan_erases_what_is_protected_and_names_of_the_hour_decide_nothing() {
                 prop_assert_eq!(found.plan.digest(), renamed.plan.digest());
                 plans.set(plans.get() + 1);
                 erased.set(erased.get() + found.plan.erased().count());
+                let is_volume = |role: &&RoleDisk| matches!(role.what, What::Assemble { .. });
+                adopted.set(adopted.get() + found.plan.roles.iter().filter(is_volume).count());
             }
             (Err(found), Err(renamed)) => {
                 let codes = |all: &[Refusal]| all.iter().map(Refusal::code).collect::<Vec<_>>();
@@ -340,9 +407,9 @@ fn no_plan_erases_what_is_protected_and_names_of_the_hour_decide_nothing() {
         Ok(())
     });
     done.unwrap_or_else(|failure| panic!("{failure}"));
-    let counted = (plans.get(), erased.get(), refused.get());
+    let counted = (plans.get(), erased.get(), refused.get(), adopted.get());
     assert!(
-        counted.0 > 200 && counted.1 > 100 && counted.2 > 500,
-        "too few of a kind (plans, erased, refused): {counted:?}"
+        counted.0 > 200 && counted.1 > 100 && counted.2 > 500 && counted.3 > 10,
+        "too few of a kind (plans, erased, refused, volumes): {counted:?}"
     );
 }
