@@ -71,10 +71,10 @@ prove-flash: _packed-image
 prove-consoles: _packed-image
     {{vm_tests}} --test claim --test questions -- --test-threads=1
 
-# Setting up by an answer file: on this disk, from a stick on another, encrypted, with absent disks and routers, by Wi-Fi,
+# Setting up by an answer file: on this disk, from a stick on another, encrypted, with arrays, absent disks and routers, by Wi-Fi,
 # through power cuts at every step; and which ports are open meanwhile
 prove-setup: _packed-image
-    {{vm_tests}} --test setup --test setup_disk --test setup_hardships --test setup_luks --test answers -- --test-threads=1
+    {{vm_tests}} --test setup --test setup_disk --test setup_hardships --test setup_arrays --test setup_luks --test answers -- --test-threads=1
     {{vm_tests}} --test setup_sweep --test setup_wifi --test setup_cuts -- --test-threads=1
 
 # README's first command in a minimal Debian 13 (as root), and the boot of what it made
