@@ -33,6 +33,9 @@ enum Command {
     AdoptDisk(AdoptArgs),
     /// Set the machine up: by questions on this terminal, or as an answer file asks.
     Setup(SetupArgs),
+    /// Keep what is answered in setup mode while consoles come and go.
+    #[command(hide = true)]
+    Session,
     /// Check answer files (hearth.toml), and help to write them.
     #[command(subcommand)]
     Answers(answers::command::Command),
@@ -157,6 +160,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),
+        Command::Session => ask::keep_session(),
         Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
         Command::Setup(args) if args.resume => setup::resume(),

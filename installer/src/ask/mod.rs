@@ -6,9 +6,11 @@
 //! What is asked, and what a typed line makes of it, is pure: [`interview`]. This file talks:
 //! lines out, lines in, so that a screen, a serial cable and a screen reader have the same.
 
+mod attend;
 mod disks;
 mod file;
 mod interview;
+mod keeper;
 mod known;
 mod machine;
 mod names;
@@ -16,6 +18,7 @@ mod network;
 mod people;
 mod question;
 mod replies;
+mod session;
 mod walk;
 
 use std::path::Path;
@@ -28,16 +31,20 @@ use crate::approval::Token;
 use crate::exit::{Exit, Kind as _};
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::ADOPTED;
-use crate::machine::real::{Real, only_one};
+use crate::machine::real::Real;
 use crate::machine::{Dev, Machine, Refresh};
 use crate::page::text::{WIDTH, cut, wrap};
 use crate::page::{Input, Talk, identity, pager, say_error, setup_follows_a_file};
 use crate::render::identity::{TAKE_KEYBOARD, keyboard_file};
 use crate::setup::{self, SEALED};
+pub use attend::holder;
+use attend::{Watched, agreed, alone, take_seat};
 use interview::{Heard, Interview, Put};
+pub use keeper::run as keep_session;
 use known::Known;
 use replies::Id;
 pub use replies::Replies;
+pub use session::Holder;
 
 /// How often somebody may mistype an approval before the review comes back.
 const TRIES: usize = 3;
@@ -68,18 +75,21 @@ pub fn run(talk: &mut impl Talk, replies: &mut Replies) -> Result<()> {
     if setup_follows_a_file() {
         bail!("an answer file is being followed at this moment: wait until it is through");
     }
-    let only = only_one()?;
-    if only.is_none() {
-        return talk.say("The questions are being answered on another console right now. Go on there.");
+    if !agreed(talk)? {
+        return Ok(());
     }
+    let seat = take_seat(replies);
+    let Some(_only) = alone()? else {
+        return talk.say("The other console is busy with a plan at this moment. Go on there, or try again.");
+    };
     let known = Known::here();
     let interview = Interview::new(&facts, &known, answers::hash, replies.clone());
-    Conversation { talk, machine: &mut machine, interview, replies }.hold()
+    Conversation { talk: &mut Watched { talk, seat }, machine: &mut machine, interview, replies }.hold()
 }
 
 /// An interview with somebody who talks.
-struct Conversation<'c, 'f, T, M> {
-    talk: &'c mut T,
+struct Conversation<'c, 't, 'f, T, M> {
+    talk: &'c mut Watched<'t, T>,
     machine: &'c mut M,
     interview: Interview<'f>,
     replies: &'c mut Replies,
@@ -92,10 +102,11 @@ enum Typed {
     Gone,
 }
 
-impl<T: Talk, M: Machine> Conversation<'_, '_, T, M> {
+impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
     fn hold(&mut self) -> Result<()> {
         self.introduce()?;
         loop {
+            self.keep();
             let goes_on = match self.interview.put() {
                 Some(put) => self.question(&put)?,
                 None => self.review()?,
@@ -103,6 +114,16 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, T, M> {
             if !goes_on {
                 return Ok(());
             }
+        }
+    }
+
+    /// Leaves the answers where another console finds them.
+    fn keep(&mut self) {
+        self.replies.clone_from(self.interview.replies());
+        let at = self.interview.put().map(|put| format!("question {} of {}, {}", put.number, put.count, put.about));
+        if let Some(seat) = &mut self.talk.seat {
+            // A keeper that is gone takes nothing from this console.
+            let _ = seat.keep(self.replies, at.as_deref().unwrap_or("the review"));
         }
     }
 
@@ -143,7 +164,6 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, T, M> {
                 Heard::Back | Heard::OnceMore => return Ok(true),
                 Heard::Leave => return Ok(false),
                 Heard::Taken(id) => {
-                    self.replies.clone_from(self.interview.replies());
                     if id == Id::Keyboard {
                         self.take_keyboard()?;
                     }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 /// Which question it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Id {
     /// The layout of the keyboard.
     Keyboard,
@@ -100,6 +102,20 @@ impl fmt::Debug for Reply {
 /// All replies. One that no question asks for any more is kept: going back and forth loses nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replies(BTreeMap<Id, Reply>);
+
+/// For the socket between a console and the session's keeper, which is root's alone: never for a file.
+impl Serialize for Replies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(id, reply)| (id, reply.text())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Replies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = Vec::<(Id, String)>::deserialize(deserializer)?;
+        Ok(Self(pairs.into_iter().map(|(id, text)| (id, Reply::new(text))).collect()))
+    }
+}
 
 impl Replies {
     /// The reply to a question, if there is one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::known::tests::known;
+use super::session::Seat;
 use super::*;
 use crate::answers::For;
 use crate::facts::zoo;
@@ -79,11 +80,16 @@ fn machine() -> Fake {
 
 /// Holds the conversation; gives what the screen showed.
 fn converse(fake: &mut Fake, replies: &mut Replies, lines: &[&str]) -> String {
+    converse_at(None, fake, replies, lines)
+}
+
+fn converse_at(seat: Option<Seat>, fake: &mut Fake, replies: &mut Replies, lines: &[&str]) -> String {
     let facts = fake.facts().unwrap();
     let known = known();
     let mut person = Person::who_types(lines);
     let interview = Interview::new(&facts, &known, hash, replies.clone());
-    Conversation { talk: &mut person, machine: fake, interview, replies }.hold().unwrap();
+    let talk = &mut Watched { talk: &mut person, seat };
+    Conversation { talk, machine: fake, interview, replies }.hold().unwrap();
     assert!(!person.hidden, "the terminal is left without an echo");
     person.screen
 }
@@ -265,6 +271,66 @@ fn whoever_leaves_goes_on_where_it_was_left() {
     assert!(screen.contains("   4) name                 loft"), "{screen}");
 }
 
+/// A keeper of its own, and where it listens.
+fn session() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("session.sock");
+    let listener = keeper::listen(&socket).unwrap();
+    std::thread::spawn(move || keeper::serve(&listener));
+    (dir, socket)
+}
+
+#[test]
+fn one_console_begins_and_another_one_goes_on() {
+    let (_dir, socket) = session();
+    let end = ["", "p", "", "nk-1", "3456"];
+    let mut fake = machine();
+    // On a line that is lost after some answers.
+    let (seat, mut replies) = Seat::take(&socket, "the serial console").unwrap();
+    converse_at(Some(seat), &mut fake, &mut replies, &STRAIGHT[..20]);
+    let (seat, mut replies) = Seat::take(&socket, "the screen").unwrap();
+    let screen = converse_at(Some(seat), &mut fake, &mut replies, &[&STRAIGHT[20..], &end].concat());
+    assert!(screen.contains("Going on where the questions were left."), "{screen}");
+    assert!(screen.contains("Question 20 of ") && !screen.contains("Question 19 of "), "{screen}");
+    let mut straight = machine();
+    converse(&mut straight, &mut Replies::default(), &[&STRAIGHT[..], &end].concat());
+    assert_eq!(fake.now.hearth, straight.now.hearth);
+}
+
+/// Somebody who waits for as long as is waited for, and types nothing.
+#[derive(Default)]
+struct Idle(Vec<String>);
+
+impl Talk for Idle {
+    fn say(&mut self, line: &str) -> Result<()> {
+        self.0.push(line.to_owned());
+        Ok(())
+    }
+
+    fn ask(&mut self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn hear(&mut self, _: Option<Duration>) -> Result<Input> {
+        Ok(Input::Nothing)
+    }
+
+    fn show_typing(&mut self, _: bool) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn whoever_loses_the_seat_is_told_so() {
+    let (_dir, socket) = session();
+    let (seat, _) = Seat::take(&socket, "the serial console").unwrap();
+    let mut idle = Idle::default();
+    let mut watched = Watched { talk: &mut idle, seat: Some(seat) };
+    let (_other, _) = Seat::take(&socket, "the screen (tty1)").unwrap();
+    assert_eq!(watched.hear(None).unwrap(), Input::Closed);
+    assert_eq!(idle.0, ["", "The questions go on at the screen (tty1)."]);
+}
+
 #[test]
 fn a_refused_plan_leads_back_to_the_answers() {
     let mut fake = machine();
@@ -274,7 +340,8 @@ fn a_refused_plan_leads_back_to_the_answers() {
     let mut replies = Replies::default();
     let mut person = Person::who_types(&[&STRAIGHT[..], &["", "p", "", "", "4", "loft", "", "s"]].concat());
     let interview = Interview::new(&facts, &known, hash, replies.clone());
-    Conversation { talk: &mut person, machine: &mut fake, interview, replies: &mut replies }.hold().unwrap();
+    let talk = &mut Watched { talk: &mut person, seat: None };
+    Conversation { talk, machine: &mut fake, interview, replies: &mut replies }.hold().unwrap();
     for words in ["[not-exactly-one] `disks[1].disk`", "Nothing was changed. Enter goes back", "Saved on HEARTH"] {
         assert!(person.screen.contains(words), "{words} is not in {}", person.screen);
     }

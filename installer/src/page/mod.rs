@@ -62,8 +62,15 @@ pub fn run(console: &mut Console, place: Place) -> Result<()> {
         let answers = AnswerFile::look(&facts);
         let door = Door::look();
         console.say_all(&page(&facts, &situation, &answers, door.as_ref().map(|door| (door, place))))?;
+        let session = ask::holder().map(|holder| holder.place);
+        if let Some(place) = &session {
+            console.say_all(&text::wrap(
+                "",
+                &format!("The questions are being answered on {place}. Choice 1 tells more."),
+            ))?;
+        }
         let reopens = place == Place::Console && door.as_ref().is_some_and(|door| door.state.is_closed());
-        let shown = Shown { door, reopens };
+        let shown = Shown { door, session, reopens };
         match answer(console, &facts, &situation, &shown)? {
             // Only where the page said so before: whoever presses it has read what happened.
             Answer::Enter if reopens => claim::reopen()?,
@@ -100,13 +107,15 @@ enum Answer {
 /// What the page said of SSH.
 struct Shown {
     door: Option<Door>,
+    /// Where the questions are being answered.
+    session: Option<String>,
     /// Enter alone opens it again.
     reopens: bool,
 }
 
 /// Waits for a number from the menu; ends early if the machine has changed.
 fn answer(console: &mut Console, facts: &Facts, situation: &Situation, shown: &Shown) -> Result<Answer> {
-    let mut watch = Watch::new(&facts.nics, shown.door.clone());
+    let mut watch = Watch::new(&facts.nics, shown);
     let prompt = view::prompt(situation, shown.reopens);
     console.ask(&prompt)?;
     loop {
@@ -175,11 +184,12 @@ struct Watch {
     fresh: Option<State>,
 }
 
-type State = (Vec<Nic>, String, Option<Door>, [Option<String>; 2]);
+type State = (Vec<Nic>, String, Option<Door>, [Option<String>; 2], Option<String>);
 
 impl Watch {
-    fn new(nics: &[Nic], door: Option<Door>) -> Self {
-        Self { seen: (nics.to_vec(), disks(), door, came_of_answers()), fresh: None }
+    fn new(nics: &[Nic], shown: &Shown) -> Self {
+        let (door, session) = (shown.door.clone(), shown.session.clone());
+        Self { seen: (nics.to_vec(), disks(), door, came_of_answers(), session), fresh: None }
     }
 
     /// True once something differs and has stayed so between two looks: addresses come
@@ -187,7 +197,8 @@ impl Watch {
     fn changed(&mut self) -> bool {
         // Without an answer from `ip` there is nothing new to show either.
         let Ok(nics) = nics_now() else { return false };
-        let now = (nics, disks(), Door::look(), came_of_answers());
+        let session = ask::holder().map(|holder| holder.place);
+        let now = (nics, disks(), Door::look(), came_of_answers(), session);
         if now == self.seen {
             self.fresh = None;
             return false;
