@@ -61,6 +61,12 @@ pub fn known_hosts(lab: &Lab) -> PathBuf {
     lab.dir().join("known-hosts")
 }
 
+/// The code that the first page shows.
+pub fn code(page: &str) -> Result<String> {
+    let behind = page.split_once("code ").with_context(|| format!("the page shows no code: {page}"))?.1;
+    Ok(behind.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+}
+
 fn askpass(lab: &Lab, codes: &[&str]) -> Result<PathBuf> {
     let make = || -> io::Result<PathBuf> {
         let dir = tempfile::Builder::new().prefix("askpass-").tempdir_in(lab.dir().path())?.keep();

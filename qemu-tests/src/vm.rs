@@ -76,6 +76,15 @@ impl Vm<'_> {
         keyboard.write_all(text.as_bytes()).with_context(|| format!("typing on the console of {}", self.name))
     }
 
+    /// Types `line` and Enter on the keyboard that belongs to the screen: small letters and digits, which lie
+    /// where a US keyboard has them.
+    pub fn type_on_screen(&self, line: &str) -> Result<()> {
+        for key in line.chars().map(String::from).chain(["ret".to_owned()]) {
+            self.qmp.run("send-key", json!({"keys": [{"type": "qcode", "data": key}]}))?;
+        }
+        Ok(())
+    }
+
     /// Runs `command` as root with `/bin/sh`, as soon as the guest is up that far.
     /// The image needs nothing for this; see [`crate::agent`].
     pub fn root_sh(&self, command: &str, timeout: Duration) -> Result<Output> {

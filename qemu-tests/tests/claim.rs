@@ -10,7 +10,7 @@ use hearth::exit::Exit;
 use hearth::units::Bytes;
 use hearth_qemu_tests::appliance::{ADOPTED, APPROVAL, SERIAL, adopted, no_failed_units};
 use hearth_qemu_tests::nbd::{Disk, Survivors};
-use hearth_qemu_tests::visitor::{Brings, Visitor, knock, known_hosts, ssh};
+use hearth_qemu_tests::visitor::{self, Brings, Visitor, knock, known_hosts, ssh};
 use hearth_qemu_tests::workstation::{IMAGE, Workstation};
 use hearth_qemu_tests::{Bus, Drive, Lab, Output, Vm, scenario};
 
@@ -32,7 +32,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
     scenario("claim", Duration::from_secs(150), |lab| {
         let vm = lab.vm("main").boot_image()?.start()?;
         let page = page(lab, &vm)?;
-        let code = code(&page)?;
+        let code = visitor::code(&page)?;
         no_failed_units(lab, &vm)?;
         let try_codes = |codes: &[&str], options: &[&str]| {
             knock(lab, ssh(lab, &vm, "setup", Brings::Codes(codes), options)?, lab.patience(30))
@@ -86,7 +86,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
             vm.screenshot("closed")?;
             vm.type_line("")?;
             vm.wait_for_text(TITLE, lab.patience(30))?;
-            self::code(&vm.wait_for_text("1) Set up this machine", lab.patience(10))?)
+            visitor::code(&vm.wait_for_text("1) Set up this machine", lab.patience(10))?)
         })?;
         ensure!(fresh != code, "the code is the same as before");
         lab.step("the former code, then the new one", || {
@@ -111,12 +111,6 @@ fn page(lab: &Lab, vm: &Vm) -> Result<String> {
         vm.wait_for_text("press Enter", lab.patience(10))?;
         Ok(page)
     })
-}
-
-/// The code on a page.
-fn code(page: &str) -> Result<String> {
-    let behind = page.split_once("code ").with_context(|| format!("the page shows no code: {page}"))?.1;
-    Ok(behind.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }
 
 fn come(lab: &Lab, vm: &Vm, name: &str, brings: Brings<'_>) -> Result<Visitor> {
@@ -190,7 +184,7 @@ fn a_flashed_disk_opens_by_its_code_and_by_a_key_until_it_is_set_up() {
         };
 
         let vm = lab.vm("flashed").drive(target().boots(0)).start()?;
-        let shown = code(&page(lab, &vm)?)?;
+        let shown = visitor::code(&page(lab, &vm)?)?;
         ensure!(vm.serial().text().contains("1 key on HEARTH may come in, too"), "the page does not tell of the key");
         lab.step("let in by the code of the flash, by the key, and by the code on the page", || {
             let codes = [&*flashed, &shown];

@@ -113,6 +113,8 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         let who = vm.ssh(ADMIN, &key, "id -nG; hostname", lab.patience(60))?.ok()?;
         ensure!(who.contains("admins") && who.ends_with("attic"), "{ADMIN} is {who}");
         ensure!(sh("cat /mnt/backups/marker")? == "the family's", "the adopted disk has lost its marker");
+        // The questions are over, and nobody keeps them any more.
+        sh("! systemctl is-active --quiet hearth-session.service && ! test -e /run/hearth/session.sock")?;
         sh("findmnt -no FSTYPE /mnt/media | grep -x ext4; grep XKBLAYOUT=.gb /etc/default/keyboard")?;
         ensure!(sh(&format!("journalctl -b --no-pager | grep -c '{PASSWORD}'; true"))? == "0", "the journal tells");
         ensure!(!vm.serial().text().contains(PASSWORD), "the console shows a password");

@@ -65,10 +65,26 @@ pub(super) fn alone() -> Result<Option<impl fmt::Debug>> {
 
 /// A console whose conversation ends when somebody goes on elsewhere.
 pub(super) struct Watched<'t, T> {
-    /// The console.
-    pub(super) talk: &'t mut T,
-    /// The seat; none where nobody keeps a session.
-    pub(super) seat: Option<Seat>,
+    talk: &'t mut T,
+    /// None where nobody keeps a session.
+    seat: Option<Seat>,
+    /// Somebody goes on elsewhere: from then on nothing that is typed here counts.
+    lost: bool,
+}
+
+impl<'t, T> Watched<'t, T> {
+    /// The console `talk`, for as long as it keeps `seat`.
+    pub(super) fn new(talk: &'t mut T, seat: Option<Seat>) -> Self {
+        Self { talk, seat, lost: false }
+    }
+
+    /// Leaves the answers where another console finds them.
+    pub(super) fn keep(&mut self, replies: &Replies, at: &str) {
+        if let Some(seat) = &mut self.seat {
+            // A keeper that is gone takes nothing from this console.
+            let _ = seat.keep(replies, at);
+        }
+    }
 }
 
 impl<T: Talk> Talk for Watched<'_, T> {
@@ -82,12 +98,16 @@ impl<T: Talk> Talk for Watched<'_, T> {
 
     fn hear(&mut self, patience: Option<Duration>) -> Result<Input> {
         let Some(seat) = &mut self.seat else { return self.talk.hear(patience) };
+        if self.lost {
+            return Ok(Input::Closed);
+        }
         loop {
             match self.talk.hear(Some(GLANCE))? {
                 Input::Nothing => {}
                 input => return Ok(input),
             }
             if let Some(by) = seat.taken() {
+                self.lost = true;
                 self.talk.say("")?;
                 self.talk.say(&format!("The questions go on at {by}."))?;
                 return Ok(Input::Closed);

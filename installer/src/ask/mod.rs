@@ -84,7 +84,7 @@ pub fn run(talk: &mut impl Talk, replies: &mut Replies) -> Result<()> {
     };
     let known = Known::here();
     let interview = Interview::new(&facts, &known, answers::hash, replies.clone());
-    Conversation { talk: &mut Watched { talk, seat }, machine: &mut machine, interview, replies }.hold()
+    Conversation { talk: &mut Watched::new(talk, seat), machine: &mut machine, interview, replies }.hold()
 }
 
 /// An interview with somebody who talks.
@@ -121,10 +121,7 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
     fn keep(&mut self) {
         self.replies.clone_from(self.interview.replies());
         let at = self.interview.put().map(|put| format!("question {} of {}, {}", put.number, put.count, put.about));
-        if let Some(seat) = &mut self.talk.seat {
-            // A keeper that is gone takes nothing from this console.
-            let _ = seat.keep(self.replies, at.as_deref().unwrap_or("the review"));
-        }
+        self.talk.keep(self.replies, at.as_deref().unwrap_or("the review"));
     }
 
     fn introduce(&mut self) -> Result<()> {

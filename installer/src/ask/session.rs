@@ -22,6 +22,9 @@ pub(super) const SOCKET: &str = "/run/hearth/session.sock";
 /// A line is some kilobytes; what is longer is no line of ours.
 const LIMIT: u64 = 1 << 20;
 
+/// Room for any line that people cause: a buffer that had to grow would leave secrets behind.
+const ROOM: usize = 1 << 16;
+
 /// How long one side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,14 +64,15 @@ pub(super) enum Told {
 
 /// Sends a line.
 pub(super) fn send(stream: &mut UnixStream, message: &impl Serialize) -> Result<()> {
-    let mut line = Zeroizing::new(serde_json::to_vec(message).context("writing a message of the session")?);
+    let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
+    serde_json::to_writer(&mut *line, message).context("writing a message of the session")?;
     line.push(b'\n');
     stream.write_all(&line).context("speaking with the other side of the session")
 }
 
 /// Waits for a line; nothing once the other side is gone.
 pub(super) fn receive<T: for<'de> Deserialize<'de>>(reader: &mut BufReader<UnixStream>) -> Result<Option<T>> {
-    let mut line = Zeroizing::new(Vec::new());
+    let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
     let count = reader
         .by_ref()
         .take(LIMIT)
