@@ -40,13 +40,22 @@ const ANSWERS: [(&str, &str); 17] = [
 ];
 
 /// The rest of them.
-const MORE: [(&str, &str); 7] = [
+const MORE: [(&str, &str); 16] = [
     ("Console password: ", "PASSWORD"),
     ("Once more: ", "PASSWORD"),
     ("Name at the portal [Ada]: ", ""),
     ("E-mail address: ", "ada@example.org"),
     ("Portal password: ", "PASSWORD"),
     ("Once more: ", "PASSWORD"),
+    ("Person [nobody]: ", ADMIN),
+    ("Not taken: somebody has that name already", "grace"),
+    ("Name of grace [Grace]: ", ""),
+    ("E-mail of grace: ", "grace@example.org"),
+    ("Number [1]: ", ""),
+    ("Password of grace: ", "PASSWORD"),
+    ("Once more: ", "PASSWORD"),
+    ("Person 2 [nobody]: ", ""),
+    ("Number [1]: ", ""),
     ("Number [1]: ", ""),
 ];
 
@@ -136,8 +145,12 @@ fn disks(lab: &Lab, vm: &Vm) -> Result<()> {
             vm.type_line("1")?;
         }
     }
-    vm.wait_for_text("Number [1]: ", lab.patience(20))?;
-    vm.type_line("")
+    // Encryption, backups, and the kit.
+    for _ in 0..3 {
+        vm.wait_for_text("Number [1]: ", lab.patience(20))?;
+        vm.type_line("")?;
+    }
+    Ok(())
 }
 
 /// Reads the plan to its end; gives its number.

@@ -15,6 +15,9 @@ const SHARE: Duration = Duration::from_secs(150);
 /// What must show nowhere, and be nowhere.
 const PASSWORD: &str = "open sesame please";
 
+/// What opens the disks: the same.
+const PASSPHRASE: &str = "winter garden lamp";
+
 /// On the serial console, as far as the question at which the line is lost.
 const BEGUN: [(&str, &str); 12] = [
     ("Keyboard [us]: ", "nonsense"),
@@ -128,6 +131,11 @@ fn to_the_review(lab: &Lab, mut visitor: Visitor) -> Result<()> {
         ("Once more: ", "something else"),
         ("the two differ", PASSWORD),
         ("Once more: ", PASSWORD),
+        // Mail, then encryption.
+        ("Number [1]: ", ""),
+        ("Number [1]: ", "2"),
+        ("Disk passphrase: ", PASSPHRASE),
+        ("Once more: ", PASSPHRASE),
     ] {
         visitor.screen.wait_for(prompt, lab.patience(30))?;
         visitor.type_line(answer)?;
@@ -136,7 +144,8 @@ fn to_the_review(lab: &Lab, mut visitor: Visitor) -> Result<()> {
         visitor.type_line("")?;
     }
     visitor.screen.wait_for("Review [p]: ", lab.patience(20))?;
-    ensure!(!visitor.screen.text().contains(PASSWORD), "a password shows");
+    let text = visitor.screen.text();
+    ensure!(!text.contains(PASSWORD) && !text.contains(PASSPHRASE), "a password shows");
     Ok(())
 }
 
@@ -156,9 +165,17 @@ fn review(lab: &Lab, vm: &Vm) -> Result<()> {
     vm.wait_for_text("Type the number of an answer", lab.patience(20))?;
     vm.type_line("p")?;
     vm.wait_for_text("Plan: set up this machine as \"attic\"", lab.patience(90))?;
-    while vm.wait_for_any(&["Enter shows more", "Approve: "], lab.patience(30))? == 0 {
+    let mut plan = String::new();
+    loop {
+        let found = vm.serial().wait_for_any(&["Enter shows more", "Approve: "], lab.patience(30));
+        let (which, before) = vm.keep(found)?;
+        plan += &before;
+        if which == 1 {
+            break;
+        }
         vm.type_line("")?;
     }
+    ensure!(plan.contains("data is encrypted"), "the plan encrypts nothing: {plan}");
     vm.type_line("")?;
     vm.wait_for_text("Nothing was changed.", lab.patience(20)).map(drop)
 }
@@ -168,10 +185,10 @@ fn nowhere(lab: &Lab, vm: &Vm) -> Result<()> {
     let sh = |command: &str| vm.root_sh(command, lab.patience(30))?.ok();
     let socket = sh("stat -c '%a %U' /run/hearth/session.sock")?;
     ensure!(socket == "600 root", "the session's socket is open to others: {socket}");
-    let hits = sh(&format!(
-        "journalctl -b --no-pager | grep -c '{PASSWORD}'; grep -rl '{PASSWORD}' /run/hearth /var/log; true"
-    ))?;
+    let both = format!("-e '{PASSWORD}' -e '{PASSPHRASE}'");
+    let hits = sh(&format!("journalctl -b --no-pager | grep -c {both}; grep -rl {both} /run/hearth /var/log; true"))?;
     ensure!(hits == "0", "a password is somewhere: {hits}");
-    ensure!(!vm.serial().text().contains(PASSWORD), "the console shows a password");
+    let text = vm.serial().text();
+    ensure!(!text.contains(PASSWORD) && !text.contains(PASSPHRASE), "the console shows a password");
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! The questions about the disks for media, downloads and backups, and about the paper that
-//! opens the machine again. A disk that no role may have is not asked about.
+//! The questions about disks: which one Hearth runs from, which are for media, downloads and
+//! backups, and where the paper goes that opens the machine again. A disk that nothing may be done
+//! with is not asked about.
 
 use super::question::{Item, Question};
 use super::replies::Id;
 use super::walk::Walk;
+use super::{backups, encryption};
 use crate::answers::{ById, Prepare, Role};
 use crate::facts::{Disk, Facts};
 use crate::flash::protected;
-use crate::layout::Part;
+use crate::layout::{ALIGNMENT, MIN_DATA, Part, ROOT_GROWTH};
 use crate::page::{contents, identity};
 use crate::setup::roles::{LEAST, What, adopted, place};
 
@@ -20,6 +22,9 @@ const ROLES: [(Role, &str); 3] = [
 
 /// The name of the recovery kit's file.
 const KIT: &str = "recovery-kit.txt";
+
+/// The word for the disk that the machine was started from, as in the answer file.
+pub(super) const THIS: &str = "this";
 
 /// A disk that may have a role.
 pub(super) struct Candidate<'a> {
@@ -48,10 +53,11 @@ fn candidate<'a>(disk: &'a Disk, facts: &Facts) -> Option<Candidate<'a>> {
 
 pub(super) fn ask(walk: &mut Walk<'_>) {
     let facts = walk.ground.facts;
+    let system = system(walk);
     let mut free: Vec<Role> = ROLES.map(|(role, _)| role).to_vec();
     // What holds a role that can be written to.
     let mut writable = Vec::new();
-    for candidate in candidates(facts) {
+    for candidate in candidates(facts).into_iter().filter(|candidate| candidate.name != system) {
         if free.is_empty() {
             break;
         }
@@ -67,7 +73,41 @@ pub(super) fn ask(walk: &mut Walk<'_>) {
             writable.extend(given);
         }
     }
-    kit(walk, &writable);
+    let encrypted = encryption::ask(walk);
+    backups::ask(walk, &writable);
+    kit(walk, &writable, encrypted);
+}
+
+/// Asks which disk Hearth runs from, if there is a choice; gives its lasting name, or that it stays.
+fn system(walk: &mut Walk<'_>) -> String {
+    let facts = walk.ground.facts;
+    let Some(boot) = facts.boot_disk() else { return THIS.to_owned() };
+    let root = boot.partitions.iter().find(|part| part.number == Some(Part::RootA.number()));
+    let Some(end) = root.and_then(|root| Some(root.start? + root.size)) else { return THIS.to_owned() };
+    // As large as what the plan makes of it; the last is for the second partition table.
+    let least = end + ROOT_GROWTH + ALIGNMENT + MIN_DATA + ALIGNMENT;
+    let able = |candidate: &Candidate<'_>| {
+        let Candidate { disk, erasable, .. } = *candidate;
+        erasable && disk.size >= least && disk.logical_sector == boot.logical_sector
+    };
+    let mut items = vec![Item::new(THIS, format!("this one, which stays in: {}, {}", identity(boot), boot.size))];
+    items.extend(candidates(facts).iter().filter(|candidate| able(candidate)).map(
+        |Candidate { disk, name, .. }| {
+            Item::new(*name, format!("ERASED: {}, {}, now on it: {}", identity(disk), disk.size, contents(disk)))
+        },
+    ));
+    if items.len() == 1 {
+        return THIS.to_owned();
+    }
+    let stick = boot.transport.as_deref() == Some("usb");
+    let question = Question::one(Id::SystemDisk, "system disk", items)
+        .say("Which disk shall Hearth run from? Another one is erased, and becomes a copy of this one.")
+        .help(
+            "Hearth, the stacks and what no other disk is for lie there: take a fast one, best an SSD, that stays in \
+             the machine. After the copy the machine starts from it, and a stick can be pulled out.",
+        );
+    // Sticks wear out: nobody runs from one by pressing Enter.
+    walk.ask(if stick { question } else { question.default(THIS) })
 }
 
 /// The roles in a reply.
@@ -130,7 +170,7 @@ fn prepare(walk: &mut Walk<'_>, candidate: &Candidate<'_>, given: &[Role]) -> St
     walk.ask(if kept.is_ok() { question.default(Prepare::Adopt.word()) } else { question })
 }
 
-fn kit(walk: &mut Walk<'_>, writable: &[Role]) {
+fn kit(walk: &mut Walk<'_>, writable: &[Role], encrypted: bool) {
     let on_disk = |role: &Role| {
         let file = format!("{}/{KIT}", place(*role));
         Item::new(&file, format!("{file}, on the disk for {}", role.word()))
@@ -142,13 +182,15 @@ fn kit(walk: &mut Walk<'_>, writable: &[Role]) {
     }
     let first = items[0].word.clone();
     items.push(Item::new("declined", "nowhere: I do without"));
-    walk.ask(
-        Question::one(Id::Kit, "recovery kit", items)
-            .say("Where is the recovery kit written to?")
-            .help(
-                "The kit is one page: the password of the boot menu, and later what opens backups and encrypted disks. \
-                 Move it to a safe place that is not this machine. Backups themselves cannot be set up here yet.",
-            )
-            .default(first),
+    let mut question = Question::one(Id::Kit, "recovery kit", items).say("Where is the recovery kit written to?").help(
+        "The kit is one page: the password of the boot menu, the key that opens encrypted disks, and later what opens \
+             backups. Move it to a safe place that is not this machine.",
     );
+    if encrypted {
+        question = question.say(
+            "It tells the key that opens the disks if all else fails. Copy it to another place before the next start: on \
+             an encrypted disk it would be locked in with the rest.",
+        );
+    }
+    walk.ask(question.default(first));
 }

@@ -6,7 +6,9 @@ use std::fmt::Display;
 use toml::Value;
 use zeroize::Zeroizing;
 
-use super::disks::{candidates, roles};
+use super::backups::{append_only, repositories};
+use super::disks::{THIS, candidates, roles};
+use super::encryption::NONE;
 use super::names::DUCKDNS;
 use super::network::{FIXED, YES, card};
 use super::replies::Id;
@@ -24,10 +26,13 @@ pub fn write(walk: &Walk<'_>) -> Zeroizing<String> {
     file.0.push_str(INTRODUCTION);
     top(&mut file, walk);
     system(&mut file, walk);
+    encryption(&mut file, walk);
     network(&mut file, walk);
     people(&mut file, walk);
     names(&mut file, walk);
     disks(&mut file, walk);
+    mail(&mut file, walk);
+    backups(&mut file, walk);
     file.0
 }
 
@@ -45,6 +50,11 @@ impl File {
 
     fn text(&mut self, key: &str, text: &str) {
         self.line(key, &*quoted(text));
+    }
+
+    /// The disk that has the lasting name `name`.
+    fn disk(&mut self, name: &str) {
+        self.line("disk", format!("{{ by-id = {} }}", &*quoted(name)));
     }
 
     /// The reply to `id`, if there is one.
@@ -76,17 +86,34 @@ fn top(file: &mut File, walk: &Walk<'_>) {
     file.line("version", VERSION);
     file.list("stacks", walk.reply(&Id::Stacks).into_iter().flat_map(|reply| reply.split(' ')));
     let erased = disks_with_roles(walk).into_iter().filter(|disk| disk.prepare == Prepare::Erase.word());
-    file.list("erase", erased.map(|disk| disk.name));
+    file.list("erase", other_system(walk).into_iter().chain(erased.map(|disk| disk.name)));
     file.reply("recovery-kit", walk, &Id::Kit);
 }
 
 fn system(file: &mut File, walk: &Walk<'_>) {
     file.section("[system]");
-    file.text("disk", "this");
+    match other_system(walk) {
+        Some(name) => file.disk(name),
+        None => file.text("disk", THIS),
+    }
     for (key, id) in
         [("hostname", Id::Hostname), ("timezone", Id::Timezone), ("locale", Id::Locale), ("keyboard", Id::Keyboard)]
     {
         file.reply(key, walk, &id);
+    }
+}
+
+/// The disk that Hearth is copied to, if it does not stay where it is.
+fn other_system<'a>(walk: &Walk<'a>) -> Option<&'a str> {
+    walk.reply(&Id::SystemDisk).filter(|name| *name != THIS)
+}
+
+fn encryption(file: &mut File, walk: &Walk<'_>) {
+    if walk.reply(&Id::Encryption).is_some_and(|how| how != NONE) {
+        file.section("[encryption]");
+        file.reply("unlock", walk, &Id::Encryption);
+        file.reply("passphrase", walk, &Id::DiskPassphrase);
+        file.reply("pin", walk, &Id::Pin);
     }
 }
 
@@ -122,6 +149,14 @@ fn people(file: &mut File, walk: &Walk<'_>) {
         file.list("groups", [Group::Admins.word(), Group::Users.word()]);
         file.reply("password-hash", walk, &Id::PortalPassword);
     }
+    for number in (0..).take_while(|number| walk.reply(&Id::PersonPassword(*number)).is_some()) {
+        file.section("[[users]]");
+        file.reply("name", walk, &Id::Person(number));
+        file.reply("display-name", walk, &Id::PersonName(number));
+        file.reply("email", walk, &Id::PersonEmail(number));
+        file.list("groups", walk.reply(&Id::PersonGroups(number)).into_iter().flat_map(|groups| groups.split(' ')));
+        file.reply("password-hash", walk, &Id::PersonPassword(number));
+    }
 }
 
 fn names(file: &mut File, walk: &Walk<'_>) {
@@ -145,8 +180,36 @@ fn disks(file: &mut File, walk: &Walk<'_>) {
     for disk in disks_with_roles(walk) {
         file.section("[[disks]]");
         file.list("roles", disk.roles.iter().map(|role| role.word()));
-        file.line("disk", format!("{{ by-id = {} }}", &*quoted(disk.name)));
+        file.disk(disk.name);
         file.text("prepare", disk.prepare);
+    }
+}
+
+fn mail(file: &mut File, walk: &Walk<'_>) {
+    if walk.reply(&Id::Mail) == Some(YES) {
+        file.section("[mail]");
+        file.reply("server", walk, &Id::MailServer);
+        file.reply("security", walk, &Id::MailSecurity);
+        if let Some(port) = walk.reply(&Id::MailPort) {
+            file.line("port", port);
+        }
+        file.reply("username", walk, &Id::MailUser);
+        file.reply("password", walk, &Id::MailPassword);
+        file.reply("from", walk, &Id::MailFrom);
+        file.list("to", several(walk.reply(&Id::MailTo)));
+    }
+}
+
+fn backups(file: &mut File, walk: &Walk<'_>) {
+    for repository in repositories(walk) {
+        file.section("[[backup.repositories]]");
+        file.text("name", repository.name);
+        file.text("url", &repository.url);
+        file.reply("username", walk, &Id::RepositoryUser(repository.number));
+        file.reply("password", walk, &Id::RepositoryPassword(repository.number));
+        if append_only(walk, repository.number) {
+            file.line("append-only", true);
+        }
     }
 }
 

@@ -191,21 +191,23 @@ impl<'a> Interview<'a> {
         let walk = self.walk();
         let (question, present) = walk.place(id).map(|place| &walk.asked[place]).ok_or("this is not asked any more")?;
         let kept = line.is_empty() && present.is_some();
-        Ok((question.read(line, *present)?, question.is_hashed().is_some() && !kept))
+        Ok((question.read(line, *present)?, question.is_twice() && !kept))
     }
 
     fn again(&mut self, id: Id, first: &str, line: &str) -> Heard {
-        let whom = {
+        let kept = {
             let walk = self.walk();
-            walk.place(&id).and_then(|place| walk.asked[place].0.is_hashed())
+            match walk.place(&id).map(|place| &walk.asked[place].0) {
+                None => Err("this is not asked any more".to_owned()),
+                Some(_) if line != first => Err("the two differ; type it twice, from the start".to_owned()),
+                Some(question) => match question.is_hashed() {
+                    Some(whom) => (self.hash)(line, whom).map_err(|error| format!("{error:#}")),
+                    None => Ok(first.to_owned()),
+                },
+            }
         };
-        let hash = match whom {
-            Some(_) if line != first => Err("the two differ; type it twice, from the start".to_owned()),
-            Some(whom) => (self.hash)(line, whom).map_err(|error| format!("{error:#}")),
-            None => Err("this is not asked any more".to_owned()),
-        };
-        match hash {
-            Ok(hash) => self.take(id, Reply::new(hash)),
+        match kept {
+            Ok(kept) => self.take(id, Reply::new(kept)),
             Err(why) => {
                 self.at = At::Question(id);
                 Heard::Refused(why)

@@ -7,12 +7,15 @@
 //! lines out, lines in, so that a screen, a serial cable and a screen reader have the same.
 
 mod attend;
+mod backups;
 mod disks;
+mod encryption;
 mod file;
 mod interview;
 mod keeper;
 mod known;
 mod machine;
+mod mail;
 mod names;
 mod network;
 mod people;

@@ -4,9 +4,9 @@ use super::question::{Item, Question, parsed};
 use super::replies::Id;
 use super::walk::Walk;
 use crate::answers::{DisplayName, EmailAddress, For, LoginName, SshPublicKey, StackName};
-use crate::page::text::capital;
+use crate::page::text::{capital, cut};
 
-/// What is asked for. "backup" is for repositories, which these questions do not ask for yet.
+/// What is asked for. "backup" is a page for looking into backups, and an answer file can have it.
 const STACKS: [(StackName, &str); 5] = [
     (StackName::Core, "the portal, names and certificates; the others need it"),
     (StackName::Infrastructure, "management of containers, DNS, logs"),
@@ -17,6 +17,12 @@ const STACKS: [(StackName, &str); 5] = [
 
 /// So many keys are enough for anybody who types them.
 const KEYS: usize = 16;
+
+/// So many others, too: more come in by `hearth user add`.
+const OTHERS: usize = 15;
+
+/// What somebody may reach, by the groups they are in.
+const RIGHTS: [(&str, &str); 2] = [("users", "what is meant for everybody"), ("admins users", "everything")];
 
 /// Whether a stack is among the words of the reply.
 pub(super) fn has(stacks: &str, stack: StackName) -> bool {
@@ -70,6 +76,7 @@ pub(super) fn ask(walk: &mut Walk<'_>) {
     );
     if has(&stacks, StackName::Core) {
         portal(walk, &login);
+        others(walk, login);
     }
 }
 
@@ -87,5 +94,58 @@ fn portal(walk: &mut Walk<'_>, login: &str) {
         Question::password(Id::PortalPassword, "portal password", For::Portal)
             .say("Which password opens the portal? At least 10 characters, and better another one than the console's.")
             .help("It is typed on every device that uses the services, the console's only at this machine."),
+    );
+}
+
+/// Asks for the other people of the portal, until nobody is left.
+fn others(walk: &mut Walk<'_>, login: String) {
+    let mut taken = vec![login];
+    for number in 0..OTHERS {
+        let (about, say) = match number {
+            0 => ("person".to_owned(), "Who else shall use the portal? Their login name."),
+            _ => (format!("person {}", number + 1), "And who else?"),
+        };
+        let names = taken.clone();
+        let new = move |text: &str| {
+            let name = parsed::<LoginName>(text)?;
+            if names.contains(&name) { Err("somebody has that name already".to_owned()) } else { Ok(name) }
+        };
+        let name = walk.ask(
+            Question::text(Id::Person(number), about, new)
+                .say(say)
+                .help(
+                    "They have no account at the console and none by SSH. `hearth user` adds and removes people later.",
+                )
+                .or_none("nobody"),
+        );
+        if name.is_empty() {
+            break;
+        }
+        other(walk, number, &name);
+        taken.push(name);
+    }
+}
+
+fn other(walk: &mut Walk<'_>, number: usize, login: &str) {
+    let short = cut(login, 8);
+    walk.ask(
+        Question::text(Id::PersonName(number), format!("name of {short}"), parsed::<DisplayName>)
+            .say(format!("What is the name of {login} at the portal?"))
+            .default(capital(login)),
+    );
+    walk.ask(
+        Question::text(Id::PersonEmail(number), format!("e-mail of {short}"), parsed::<EmailAddress>)
+            .say("And the e-mail address?"),
+    );
+    let rights = RIGHTS.map(|(groups, told)| Item::new(groups, told)).to_vec();
+    walk.ask(
+        Question::one(Id::PersonGroups(number), format!("rights of {short}"), rights)
+            .say(format!("What may {login} reach?"))
+            .default(RIGHTS[0].0),
+    );
+    walk.ask(
+        Question::password(Id::PersonPassword(number), format!("password of {short}"), For::Portal)
+            .say("And the password at the portal? At least 10 characters.")
+            .help("Somebody who is here can type their own. `hearth user passwd` gives a new one later."),
     );
 }

@@ -55,6 +55,8 @@ enum Shown {
     Openly,
     /// It shows nowhere.
     Hidden,
+    /// It shows nowhere, and is typed twice.
+    Twice,
     /// It shows nowhere, is typed twice, and its hash is kept.
     Hashed(For),
 }
@@ -78,6 +80,14 @@ impl Item {
 /// Reads a text as a `T` does that is found in an answer file.
 pub fn parsed<T: FromStr<Err = String> + Display>(text: &str) -> Result<String, String> {
     text.parse::<T>().map(|value| value.to_string())
+}
+
+/// Takes a password that is not easy to guess.
+pub fn strong(text: &str) -> Result<String, String> {
+    match crate::answers::weakness(text) {
+        Some(why) => Err(why),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// Reads several, with `between` between them. What comes out has a comma and a blank there.
@@ -105,13 +115,14 @@ impl<'a> Question<'a> {
         Self::new(id, about, Kind::Text(Text { check: Box::new(check), none: None, shown: Shown::Hidden }))
     }
 
+    /// A question for a new secret: it shows nowhere, and is typed twice.
+    pub fn twice(id: Id, about: impl Into<String>, check: impl Fn(&str) -> Result<String, String> + 'a) -> Self {
+        Self::new(id, about, Kind::Text(Text { check: Box::new(check), none: None, shown: Shown::Twice }))
+    }
+
     /// A question for a new password, of which only the hash is kept.
     pub fn password(id: Id, about: impl Into<String>, whom: For) -> Self {
-        let check = |text: &str| match crate::answers::weakness(text) {
-            Some(why) => Err(why),
-            None => Ok(text.to_owned()),
-        };
-        Self::new(id, about, Kind::Text(Text { check: Box::new(check), none: None, shown: Shown::Hashed(whom) }))
+        Self::new(id, about, Kind::Text(Text { check: Box::new(strong), none: None, shown: Shown::Hashed(whom) }))
     }
 
     /// A question for one of `items`.
@@ -161,7 +172,12 @@ impl<'a> Question<'a> {
         matches!(&self.kind, Kind::Text(text) if text.shown != Shown::Openly)
     }
 
-    /// Whom the password is for, if this asks for a new one: then it is typed twice.
+    /// Whether it is typed twice.
+    pub fn is_twice(&self) -> bool {
+        matches!(&self.kind, Kind::Text(text) if matches!(text.shown, Shown::Twice | Shown::Hashed(_)))
+    }
+
+    /// Whom the password is for, if this asks for a new one: then its hash is kept.
     pub fn is_hashed(&self) -> Option<For> {
         match &self.kind {
             Kind::Text(Text { shown: Shown::Hashed(whom), .. }) => Some(*whom),

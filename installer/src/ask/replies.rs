@@ -51,6 +51,16 @@ pub enum Id {
     Email,
     /// The admin's password at the portal.
     PortalPassword,
+    /// The login name of somebody else, counted from 0.
+    Person(usize),
+    /// Their name at the portal.
+    PersonName(usize),
+    /// Their e-mail address.
+    PersonEmail(usize),
+    /// What they may reach.
+    PersonGroups(usize),
+    /// Their password.
+    PersonPassword(usize),
     /// Whether there is a public name.
     Domain,
     /// The public name.
@@ -69,10 +79,46 @@ pub enum Id {
     VpnAddresses,
     /// The countries whose servers may be used.
     VpnCountries,
+    /// Whether notices go out by mail.
+    Mail,
+    /// The mail server.
+    MailServer,
+    /// How the connection to it is encrypted.
+    MailSecurity,
+    /// Its port.
+    MailPort,
+    /// Who logs in to it.
+    MailUser,
+    /// Their password.
+    MailPassword,
+    /// Who mails are from.
+    MailFrom,
+    /// Who gets them.
+    MailTo,
+    /// The disk that Hearth runs from.
+    SystemDisk,
     /// What a disk is used for; the disk by its lasting name.
     Use(String),
     /// What is done to it before.
     Prepare(String),
+    /// Whether disks are encrypted, and what opens them.
+    Encryption,
+    /// The passphrase that opens them.
+    DiskPassphrase,
+    /// The PIN that opens them together with the TPM.
+    Pin,
+    /// What kind of place backups go to, counted from 0.
+    Repository(usize),
+    /// What it is called.
+    RepositoryName(usize),
+    /// Where it is.
+    RepositoryUrl(usize),
+    /// Who logs in there.
+    RepositoryUser(usize),
+    /// Their password.
+    RepositoryPassword(usize),
+    /// Whether backups may only be added there.
+    AppendOnly(usize),
     /// Where the recovery kit goes.
     Kit,
 }

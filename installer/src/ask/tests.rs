@@ -17,6 +17,7 @@ use crate::setup::tests::{one_start, until_sealed};
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh ada@laptop";
 const TOKEN: &str = "0a1b2c3d-0000-4000-8000-00000000beef";
 const PASSWORD: &str = "correct horse battery";
+const PASSPHRASE: &str = "purple bicycle rain";
 
 /// The same hash for every password: what the questions do must not depend on chance.
 fn hash(password: &str, whom: For) -> Result<String> {
@@ -95,7 +96,7 @@ fn converse_at(seat: Option<Seat>, fake: &mut Fake, replies: &mut Replies, lines
 }
 
 /// Answers for everything, without a mistake, as far as the review.
-const STRAIGHT: [&str; 32] = [
+const STRAIGHT: [&str; 37] = [
     "de",
     "",
     "",
@@ -118,14 +119,19 @@ const STRAIGHT: [&str; 32] = [
     "ada@example.org",
     PASSWORD,
     PASSWORD,
+    "",
     "2",
     "attic",
     TOKEN,
     "",
     "1",
+    "",
+    "",
     "1 2",
     "1",
     "1",
+    "",
+    "",
     "",
     "",
 ];
@@ -138,75 +144,112 @@ fn compare(name: &str, text: &str) {
     assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{path} differs");
 }
 
+/// Wrong answers, a look at the help, a way back, a change at the end, a mistyped approval.
+const CROOKED: [&str; 95] = [
+    "?",
+    "xx",
+    "de",
+    "",
+    "berlin",
+    "",
+    "Attic",
+    "attic",
+    "<",
+    "",
+    "",
+    "2",
+    "Home",
+    "short",
+    "garden gnome",
+    "Germany",
+    "de",
+    "2",
+    "",
+    "Ada",
+    "ada",
+    "no key",
+    KEY,
+    "",
+    "short",
+    PASSWORD,
+    "something else",
+    PASSWORD,
+    PASSWORD,
+    "",
+    "ada@example",
+    "ada@example.org",
+    PASSWORD,
+    PASSWORD,
+    "ada",
+    "grace",
+    "",
+    "grace@example.org",
+    "",
+    PASSWORD,
+    PASSWORD,
+    "",
+    "2",
+    "attic.example.org",
+    "attic",
+    TOKEN,
+    "",
+    "2",
+    "smtp.example.org",
+    "",
+    "mail",
+    "",
+    "",
+    "letters and stamps",
+    "",
+    "",
+    "",
+    "1 2",
+    "",
+    "1",
+    "1",
+    "",
+    "2",
+    "1234567890",
+    PASSPHRASE,
+    "purple bicycle",
+    PASSPHRASE,
+    PASSPHRASE,
+    "2",
+    "2",
+    "sftp:ada@nas.example:/srv",
+    "https://nas.example:8000/hearth",
+    "disk",
+    "nas",
+    "hearth",
+    "bricks and mortar",
+    "2",
+    "",
+    "9",
+    "3",
+    "",
+    "",
+    "99",
+    "37",
+    "",
+    "4",
+    "loft",
+    "",
+    "",
+    "s",
+    "p",
+    "",
+    "x",
+    "nk-1",
+    "3456",
+];
+
 #[test]
 fn a_whole_session_reads_as_people_saw_it_last() {
     let mut fake = machine();
-    // Wrong answers, a look at the help, a way back, a change at the end, a mistyped approval.
-    let lines = [
-        "?",
-        "xx",
-        "de",
-        "",
-        "berlin",
-        "",
-        "Attic",
-        "attic",
-        "<",
-        "",
-        "",
-        "2",
-        "Home",
-        "short",
-        "garden gnome",
-        "Germany",
-        "de",
-        "2",
-        "",
-        "Ada",
-        "ada",
-        "no key",
-        KEY,
-        "",
-        "short",
-        PASSWORD,
-        "something else",
-        PASSWORD,
-        PASSWORD,
-        "",
-        "ada@example",
-        "ada@example.org",
-        PASSWORD,
-        PASSWORD,
-        "2",
-        "attic.example.org",
-        "attic",
-        TOKEN,
-        "",
-        "1 2",
-        "",
-        "1",
-        "1",
-        "",
-        "9",
-        "3",
-        "",
-        "99",
-        "21",
-        "",
-        "4",
-        "loft",
-        "",
-        "s",
-        "p",
-        "",
-        "x",
-        "nk-1",
-        "3456",
-    ];
-    let screen = converse(&mut fake, &mut Replies::default(), &lines);
+    let screen = converse(&mut fake, &mut Replies::default(), &CROOKED);
     compare("whole-session.txt", &screen);
     assert!(
-        !screen.contains(TOKEN) && !screen.contains("horse") && !screen.contains("gnome") && !screen.contains("$y$"),
+        [TOKEN, "horse", "gnome", "$y$", "bicycle", "stamps", "mortar"].iter().all(|secret| !screen.contains(secret)),
         "a secret shows"
     );
     assert_eq!(fake.restarts, 1);
@@ -242,6 +285,21 @@ fn questions_and_a_file_of_the_same_answers_end_alike() {
     assert_eq!(asked.durable.accounts, followed.durable.accounts);
     assert_eq!(asked.durable.formatted.keys().collect::<Vec<_>>(), ["/dev/sda1"]);
     assert_eq!(asked.durable.placed["/etc/hearth/hearth.toml"], followed.durable.placed["/etc/hearth/hearth.toml"]);
+}
+
+#[test]
+fn another_disk_that_hearth_shall_run_from_is_approved_as_one_that_is_erased() {
+    let mut fake = machine();
+    let mut lines = STRAIGHT.to_vec();
+    // The first of the two others; so nobody asks what it is for, and one has nothing left to erase.
+    lines.splice(29..35, ["2", "2 3", "2", ""]);
+    let screen = converse(&mut fake, &mut Replies::default(), &[&lines[..], &["", "p", "", "nk-1", "os-1"]].concat());
+    assert!(screen.contains("This disk is ERASED") && !screen.contains("Hearth stays on this disk"), "{screen}");
+    let text = String::from_utf8(fake.now.hearth[FILE_NAME].clone()).unwrap();
+    for words in ["erase = [\"ata-BLANK_1\", \"ata-PHOTOS_1\"]", "[system]\ndisk = { by-id = \"ata-BLANK_1\" }"] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    assert_eq!(fake.restarts, 1);
 }
 
 #[test]
@@ -378,6 +436,12 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 /// A line that answers the question, the `which`th of those that do.
 fn good(put: &Put, which: usize) -> String {
+    // No two places for backups are the same.
+    match put.about.strip_prefix("backup") {
+        Some(rest) if rest.ends_with(" address") => return format!("https://nas.example:8000/{which}"),
+        Some(rest) if rest.ends_with(" name") => return format!("nas-{which}"),
+        _ => {}
+    }
     let texts: &[&str] = match put.about.as_str() {
         "keyboard" => &["us", "de"],
         "language" => &["", "en_GB.UTF-8"],
@@ -400,7 +464,21 @@ fn good(put: &Put, which: usize) -> String {
         "VPN key" => &["AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="],
         "VPN addresses" => &["10.64.222.21/32, fc00::2/128", "-"],
         "VPN countries" => &["-", "Sweden, United States"],
+        "mail server" => &["smtp.example.org"],
+        "mail port" => &["-", "2525"],
+        "mail user" => &["", "-", "ada"],
+        "mail password" | "backup password" => &["a secret of somebody else's"],
+        "sender" => &["hearth@example.org"],
+        "recipients" => &["ada@example.org", "ada@example.org grace@example.org"],
+        "disk passphrase" => &[PASSPHRASE],
+        "disk PIN" => &["314 159"],
+        "backup user" => &["-", "hearth"],
         about if about.starts_with("SSH key") => &["-"],
+        about if about.starts_with("person") => &["-", "grace", "lin", "-"],
+        about if about.starts_with("name of ") => &["", "Grace"],
+        about if about.starts_with("e-mail of ") => &["grace@example.org"],
+        about if about.starts_with("password of ") => &[PASSWORD],
+        about if about.starts_with("backup ") && about.ends_with(" user") => &["-"],
         about => {
             assert!(!put.items.is_empty(), "{about} has no answer here");
             let several = put.prompt.contains("Numbers");
@@ -453,10 +531,14 @@ proptest! {
         let same = Interview::new(&facts, &known, hash, interview.replies().clone());
         prop_assert!(same.put().is_none() && same.file() == text);
         // What is offered for a disk is what the plan takes.
-        let planned = setup::plan::plan(&facts, &answers.unwrap(), &setup::plan::tests::surveys(&facts));
+        let answers = answers.unwrap();
+        let elsewhere = matches!(answers.system.disk, answers::DiskChoice::Selected(_));
+        let planned = setup::plan::plan(&facts, &answers, &setup::plan::tests::surveys(&facts));
         for refusal in planned.err().unwrap_or_default() {
             let told = refusal.to_string();
-            let about_disks = ["`disks", "`erase", "`recovery-kit"].iter().any(|key| told.starts_with(key));
+            let about_disks =
+                ["`disks", "`erase", "`recovery-kit", "`encryption"].iter().any(|key| told.starts_with(key));
+            let about_disks = about_disks || elsewhere && told.starts_with("`system.disk");
             let ours = about_disks || refusal.code().contains("wifi");
             prop_assert!(!ours, "{machine}: {told}\n{}", &*text);
         }
@@ -470,10 +552,28 @@ fn the_tests_above_reach_every_kind_of_question() {
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
         let Some(put) = interview.put() else { break };
-        interview.hear(&good(&put, if put.about == "stacks" { 12 } else { 1 }));
+        let which = match put.about.as_str() {
+            "stacks" => 12,
+            "person" => 2,
+            "person 2" | "backup 2" => 0,
+            _ => 1,
+        };
+        interview.hear(&good(&put, which));
         seen.insert(put.about);
     }
-    for about in ["fixed address", "Wi-Fi passphrase", "SSH key 2", "DuckDNS token", "VPN key", "recovery kit"] {
+    for about in [
+        "fixed address",
+        "Wi-Fi passphrase",
+        "SSH key 2",
+        "password of lin",
+        "DuckDNS token",
+        "VPN key",
+        "mail server",
+        "system disk",
+        "disk passphrase",
+        "backup address",
+        "recovery kit",
+    ] {
         assert!(seen.contains(about), "{about} is not in {seen:?}");
     }
 }

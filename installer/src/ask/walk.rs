@@ -4,7 +4,7 @@
 use super::known::Known;
 use super::question::Question;
 use super::replies::{Id, Replies, Reply};
-use super::{disks, machine, names, network, people};
+use super::{disks, machine, mail, names, network, people};
 use crate::facts::Facts;
 
 /// What the questions are made from.
@@ -35,6 +35,7 @@ impl<'a> Walk<'a> {
         network::ask(&mut walk);
         people::ask(&mut walk);
         names::ask(&mut walk);
+        mail::ask(&mut walk);
         disks::ask(&mut walk);
         walk
     }
