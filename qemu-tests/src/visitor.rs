@@ -1,16 +1,16 @@
 //! Somebody who comes to a machine by SSH with a key or with a code, as a person does: on
 //! a terminal, or with whatever else a client can ask for.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
+use nix::pty::{Winsize, openpty};
 
 use crate::agent::Output;
 use crate::cleanup::Running;
@@ -38,6 +38,8 @@ pub enum Brings<'a> {
 pub fn ssh(lab: &Lab, vm: &Vm, user: &str, brings: Brings<'_>, options: &[&str]) -> Result<Command> {
     let known = format!("UserKnownHostsFile={}", known_hosts(lab).display());
     let mut command = lab.tool("ssh", &[lab.dir().path()])?;
+    // What the session shows must not depend on where a test is started from.
+    command.env("TERM", "dumb");
     command.args(["-F", "none", "-p", &vm.port(22)?.to_string(), "-o", &known]);
     for option in ["StrictHostKeyChecking=no", "ConnectTimeout=30", "IdentitiesOnly=yes", "IdentityAgent=none"] {
         command.args(["-o", option]);
@@ -88,7 +90,7 @@ pub fn knock(lab: &Lab, ssh: Command, timeout: Duration) -> Result<Output> {
 #[derive(Debug)]
 pub struct Visitor {
     _running: Running,
-    keyboard: UnixStream,
+    keyboard: File,
     /// What the session shows.
     pub screen: Transcript,
 }
@@ -96,13 +98,15 @@ pub struct Visitor {
 impl Visitor {
     /// Comes in with `ssh`, which must ask for a terminal (`-tt`). `name` names the transcript among the artifacts.
     pub fn come(lab: &Lab, name: &str, mut ssh: Command) -> Result<Self> {
-        let (ours, theirs) = UnixStream::pair().context("making a line to ssh")?;
-        let theirs = || theirs.try_clone().map(OwnedFd::from).context("making a line to ssh");
+        let size = Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).context("making a terminal for ssh")?;
+        let (ours, theirs) = (File::from(pty.master), pty.slave);
+        let theirs = || theirs.try_clone().context("making a terminal for ssh");
         ssh.stdin(theirs()?).stdout(theirs()?).stderr(theirs()?);
         let running = Running::start(ssh).context("starting ssh")?;
         let copy = lab.artifacts().join(format!("{name}.txt"));
-        let copy = fs::File::create(&copy).with_context(|| format!("making {}", copy.display()))?;
-        let screen = Transcript::follow(ours.try_clone().context("making a line to ssh")?, copy);
+        let copy = File::create(&copy).with_context(|| format!("making {}", copy.display()))?;
+        let screen = Transcript::follow(ours.try_clone().context("making a terminal for ssh")?, copy);
         Ok(Self { _running: running, keyboard: ours, screen })
     }
 

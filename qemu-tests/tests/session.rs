@@ -107,7 +107,9 @@ fn shows(lab: &Lab, vm: &Vm, text: &str) -> Result<()> {
 
 /// Comes by SSH, sees who answers, goes back, and then goes on.
 fn take_over(lab: &Lab, vm: &Vm, code: &str) -> Result<Visitor> {
-    let mut visitor = Visitor::come(lab, "visitor", ssh(lab, vm, "setup", Brings::Codes(&[code]), &["-tt"])?)?;
+    let mut ssh = ssh(lab, vm, "setup", Brings::Codes(&[code]), &["-tt"])?;
+    ssh.env("TERM", "xterm-256color");
+    let mut visitor = Visitor::come(lab, "visitor", ssh)?;
     let told = |visitor: &Visitor, text: &str| vm.keep(visitor.screen.wait_for(text, lab.patience(30)));
     told(&visitor, AT_SCREEN)?;
     for answer in ["0", ""] {
@@ -131,18 +133,21 @@ fn to_the_review(lab: &Lab, mut visitor: Visitor) -> Result<()> {
         ("Once more: ", "something else"),
         ("the two differ", PASSWORD),
         ("Once more: ", PASSWORD),
-        // Mail, then encryption.
-        ("Number [1]: ", ""),
-        ("Number [1]: ", "2"),
+        // This terminal moves its cursor, and so has lists.
+        ("notices by mail?", ""),
+        ("be encrypted?", "\u{1b}[B"),
         ("Disk passphrase: ", PASSPHRASE),
         ("Once more: ", PASSPHRASE),
+        ("Where do backups go?", "2\u{1b}[A"),
+        ("Where is the recovery kit written to?", ""),
     ] {
         visitor.screen.wait_for(prompt, lab.patience(30))?;
+        if prompt.ends_with('?') {
+            visitor.screen.wait_for("Arrows move, Enter takes", lab.patience(10))?;
+        }
         visitor.type_line(answer)?;
     }
-    while visitor.screen.wait_for_any(&["Number [1]: ", "Your answers:"], lab.patience(30))?.0 == 0 {
-        visitor.type_line("")?;
-    }
+    visitor.screen.wait_for("Your answers:", lab.patience(30))?;
     visitor.screen.wait_for("Review [p]: ", lab.patience(20))?;
     let text = visitor.screen.text();
     ensure!(!text.contains(PASSWORD) && !text.contains(PASSPHRASE), "a password shows");

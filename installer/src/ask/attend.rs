@@ -12,7 +12,7 @@ use super::replies::Replies;
 use super::session::{self, Holder, SOCKET, Seat};
 use crate::machine::real::only_one;
 use crate::page::text::wrap;
-use crate::page::{Input, Talk};
+use crate::page::{Input, List, Talk};
 
 /// How often a console looks whether somebody has taken the seat.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -78,6 +78,17 @@ impl<'t, T> Watched<'t, T> {
         Self { talk, seat, lost: false }
     }
 
+    /// Somebody at `by` goes on.
+    fn give_up(&mut self, by: &str) -> Result<Input>
+    where
+        T: Talk,
+    {
+        self.lost = true;
+        self.talk.say("")?;
+        self.talk.say(&format!("The questions go on at {by}."))?;
+        Ok(Input::Closed)
+    }
+
     /// Leaves the answers where another console finds them.
     pub(super) fn keep(&mut self, replies: &Replies, at: &str) {
         if let Some(seat) = &mut self.seat {
@@ -107,11 +118,24 @@ impl<T: Talk> Talk for Watched<'_, T> {
                 input => return Ok(input),
             }
             if let Some(by) = seat.taken() {
-                self.lost = true;
-                self.talk.say("")?;
-                self.talk.say(&format!("The questions go on at {by}."))?;
-                return Ok(Input::Closed);
+                return self.give_up(&by);
             }
+        }
+    }
+
+    fn pick(&mut self, list: &mut List, over: &mut dyn FnMut() -> bool) -> Result<Option<Input>> {
+        if self.lost {
+            return Ok(Some(Input::Closed));
+        }
+        let mut taken = None;
+        let mut over = || {
+            taken = self.seat.as_mut().and_then(Seat::taken);
+            taken.is_some() || over()
+        };
+        let picked = self.talk.pick(list, &mut over)?;
+        match taken {
+            Some(by) => self.give_up(&by).map(Some),
+            None => Ok(picked),
         }
     }
 

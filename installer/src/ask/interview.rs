@@ -10,6 +10,7 @@ use super::replies::{Id, Replies, Reply};
 use super::walk::{Ground, Walk};
 use crate::answers::For;
 use crate::facts::Facts;
+use crate::page::List;
 use crate::page::text::capital;
 
 /// Makes the hash of a password. Two of one password differ, so it is no part of what is pure.
@@ -65,12 +66,27 @@ pub struct Put {
     pub text: Vec<String>,
     /// What can be chosen.
     pub items: Vec<String>,
+    /// Whether any number of them may be.
+    pub several: bool,
+    /// Which of them Enter alone takes, counted from 0.
+    pub marked: Vec<usize>,
     /// What stands before the answer.
     pub prompt: String,
     /// What `?` says.
     pub help: String,
     /// Whether what is typed must not show.
     pub hidden: bool,
+}
+
+impl Put {
+    /// What can be chosen, for a terminal that can show it; nothing if a text is asked for.
+    pub fn list(&self) -> Option<List> {
+        match (self.items.is_empty(), self.several) {
+            (true, _) => None,
+            (false, true) => Some(List::several(&self.items, &self.marked)),
+            (false, false) => Some(List::one(&self.items, self.marked.first().copied())),
+        }
+    }
 }
 
 /// An answer in the review.
@@ -134,6 +150,8 @@ impl<'a> Interview<'a> {
             about: question.about.clone(),
             text: question.text.clone(),
             items: question.items().iter().map(|item| item.told.clone()).collect(),
+            several: question.is_several(),
+            marked: kept.map(|reply| question.marked(reply)).unwrap_or_default(),
             prompt,
             help: question.help.clone(),
             hidden: question.is_hidden(),

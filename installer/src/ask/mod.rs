@@ -146,8 +146,9 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
     /// Puts a question until a line moves on from it; false if somebody leaves.
     fn question(&mut self, put: &Put) -> Result<bool> {
         self.tell(put)?;
+        let mut listed = false;
         loop {
-            let line = match self.listen(&put.prompt, put.hidden)? {
+            let line = match self.answer(put, &mut listed)? {
                 Typed::Line(line) => line,
                 Typed::Gone => return Ok(false),
             };
@@ -179,13 +180,28 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
         }
         self.talk.say("")?;
         self.paragraph("", &format!("Question {} of {}: {}", put.number, put.count, put.about))?;
-        for text in &put.text {
-            self.paragraph("  ", text)?;
+        put.text.iter().try_for_each(|text| self.paragraph("  ", text))
+    }
+
+    /// Has somebody answer: with the arrow keys where there is a list and the terminal can show it,
+    /// else by a line. `listed` tells whether the items stand above already.
+    fn answer(&mut self, put: &Put, listed: &mut bool) -> Result<Typed> {
+        if let Some(mut list) = put.list() {
+            loop {
+                match self.talk.pick(&mut list, &mut || false)? {
+                    None => break,
+                    Some(Input::Line(line)) => return Ok(Typed::Line(Zeroizing::new(line))),
+                    Some(Input::Interrupted) if !self.leaves()? => list = put.list().unwrap_or(list),
+                    Some(_) => return Ok(Typed::Gone),
+                }
+            }
         }
-        for (i, item) in put.items.iter().enumerate() {
-            self.paragraph(&format!("  {}) ", i + 1), item)?;
+        if !std::mem::replace(listed, true) {
+            for (i, item) in put.items.iter().enumerate() {
+                self.paragraph(&format!("  {}) ", i + 1), item)?;
+            }
         }
-        Ok(())
+        self.listen(&put.prompt, put.hidden)
     }
 
     fn help(&mut self, put: &Put) -> Result<()> {
@@ -201,27 +217,24 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
 
     /// Asks, and waits for a line.
     fn listen(&mut self, prompt: &str, hidden: bool) -> Result<Typed> {
-        self.talk.show_typing(!hidden)?;
-        self.talk.ask(prompt)?;
-        let heard = self.talk.hear(None);
-        self.talk.show_typing(true)?;
-        match heard? {
-            Input::Line(line) => Ok(Typed::Line(Zeroizing::new(line))),
-            Input::Nothing | Input::Closed => Ok(Typed::Gone),
-            Input::Interrupted => {
-                self.talk.say("")?;
-                self.leave_or(prompt, hidden)
+        loop {
+            self.talk.show_typing(!hidden)?;
+            self.talk.ask(prompt)?;
+            let heard = self.talk.hear(None);
+            self.talk.show_typing(true)?;
+            match heard? {
+                Input::Line(line) => return Ok(Typed::Line(Zeroizing::new(line))),
+                Input::Interrupted if !self.leaves()? => {}
+                _ => return Ok(Typed::Gone),
             }
         }
     }
 
-    /// Somebody pressed Ctrl-C: perhaps to leave, perhaps to begin the line anew.
-    fn leave_or(&mut self, prompt: &str, hidden: bool) -> Result<Typed> {
+    /// Whether somebody who pressed Ctrl-C leaves; perhaps it was to begin the line anew.
+    fn leaves(&mut self) -> Result<bool> {
+        self.talk.say("")?;
         self.talk.ask("Leave the questions? 0 leaves, Enter goes on: ")?;
-        match self.talk.hear(None)? {
-            Input::Line(line) if line.is_empty() => self.listen(prompt, hidden),
-            _ => Ok(Typed::Gone),
-        }
+        Ok(self.talk.hear(None)? != Input::Line(String::new()))
     }
 
     /// From now on the keyboard has the layout that was chosen.

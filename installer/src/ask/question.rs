@@ -202,6 +202,21 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// Whether any number of what is offered can be chosen.
+    pub fn is_several(&self) -> bool {
+        matches!(self.kind, Kind::Several(..))
+    }
+
+    /// Which of the items `reply` chooses, counted from 0.
+    pub fn marked(&self, reply: &Reply) -> Vec<usize> {
+        let chosen = |word: &str| match self.kind {
+            Kind::Several(..) => reply.text().split(' ').any(|one| one == word),
+            _ => reply.text() == word,
+        };
+        let items = self.items().iter().enumerate();
+        items.filter(|(_, item)| chosen(&item.word)).map(|(at, _)| at).collect()
+    }
+
     /// Whether `reply` answers this question as it stands now; what else was answered may have changed since.
     pub fn takes(&self, reply: &Reply) -> bool {
         let words: Vec<&str> = reply.text().split(' ').filter(|word| !word.is_empty()).collect();
@@ -255,12 +270,12 @@ impl<'a> Question<'a> {
 
     /// How `reply` is typed: a number where there is a list, else as it is shown.
     pub fn typed(&self, reply: &Reply) -> String {
-        let number = |word: &str| self.items().iter().position(|item| item.word == word).map(|at| (at + 1).to_string());
         match &self.kind {
             Kind::Text(_) => self.shown(reply),
-            Kind::One(_) => number(reply.text()).unwrap_or_default(),
             Kind::Several(..) if reply.text().is_empty() => "none".to_owned(),
-            Kind::Several(..) => reply.text().split(' ').filter_map(number).collect::<Vec<_>>().join(" "),
+            Kind::One(_) | Kind::Several(..) => {
+                self.marked(reply).iter().map(|at| (at + 1).to_string()).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }

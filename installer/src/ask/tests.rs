@@ -11,7 +11,7 @@ use super::*;
 use crate::answers::For;
 use crate::facts::zoo;
 use crate::machine::fake::Fake;
-use crate::page::Talk;
+use crate::page::{List, Step, Talk};
 use crate::setup::tests::{one_start, until_sealed};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIx5TQkDm9S22/wQzthE1Whm25gbZlZvHUh/JHmrBfyh ada@laptop";
@@ -390,6 +390,60 @@ fn whoever_loses_the_seat_is_told_so() {
         assert_eq!(watched.hear(None).unwrap(), Input::Closed);
     }
     assert_eq!(idle.0, ["", "The questions go on at the screen (tty1)."]);
+}
+
+/// Somebody at a terminal that can move its cursor: they answer lists by keys, and Enter.
+struct Pointing(Person);
+
+impl Talk for Pointing {
+    fn say(&mut self, line: &str) -> Result<()> {
+        self.0.say(line)
+    }
+
+    fn ask(&mut self, question: &str) -> Result<()> {
+        self.0.ask(question)
+    }
+
+    fn hear(&mut self, patience: Option<Duration>) -> Result<Input> {
+        self.0.hear(patience)
+    }
+
+    fn show_typing(&mut self, shown: bool) -> Result<()> {
+        self.0.show_typing(shown)
+    }
+
+    fn pick(&mut self, list: &mut List, _: &mut dyn FnMut() -> bool) -> Result<Option<Input>> {
+        let Some(keys) = self.0.lines.pop_front() else { return Ok(Some(Input::Closed)) };
+        match format!("{keys}\r").bytes().map(|byte| list.press(byte)).last() {
+            Some(Step::Line(line)) => Ok(Some(Input::Line(line))),
+            other => panic!("{keys:?} ends with {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn arrow_keys_and_numbers_make_the_same_answers() {
+    let end = ["", "p", "", "nk-1", "3456"];
+    let mut typed = machine();
+    converse(&mut typed, &mut Replies::default(), &[&STRAIGHT[..], &end].concat());
+    // What is marked already stays so; one down from no, and up again.
+    let mut keys = STRAIGHT.map(|line| match line {
+        "1 3" => "3 ",
+        "1 2" => "1 2 ",
+        "1" => "\x1b[B\x1b[A",
+        line => line,
+    });
+    // A role, which is marked.
+    keys[32] = "1 ";
+    let mut pointed = machine();
+    let (facts, known) = (pointed.facts().unwrap(), known());
+    let (mut replies, lines) = (Replies::default(), [&keys[..], &end].concat());
+    let mut person = Pointing(Person::who_types(&lines));
+    let interview = Interview::new(&facts, &known, hash, replies.clone());
+    let talk = &mut Watched::new(&mut person, None);
+    Conversation { talk, machine: &mut pointed, interview, replies: &mut replies }.hold().unwrap();
+    assert!(!person.0.screen.contains("Number [1]"), "{}", person.0.screen);
+    assert_eq!((pointed.now.hearth, pointed.restarts), (typed.now.hearth, 1));
 }
 
 #[test]

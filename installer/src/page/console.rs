@@ -1,6 +1,7 @@
 //! A conversation in lines: what is said ends with a newline, what is answered ends
 //! with Enter. No colours, no cursor movement: the same words on a screen, a serial
-//! cable and a screen reader.
+//! cable and a screen reader. Terminals that say that they can move their cursor are offered
+//! lists as well, with the same words.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,11 +10,15 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use dialoguer::console::Term;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroize as _;
+
+use super::list::{List, Step, can_move};
+use super::text::WIDTH;
 
 /// What came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,12 @@ pub trait Talk {
     /// From now on what is typed shows, or does not.
     fn show_typing(&mut self, shown: bool) -> Result<()>;
 
+    /// Has somebody choose from `list` with the arrow keys, until `over` says that it is too late; nothing
+    /// where the terminal cannot show that.
+    fn pick(&mut self, _list: &mut List, _over: &mut dyn FnMut() -> bool) -> Result<Option<Input>> {
+        Ok(None)
+    }
+
     /// Says every line.
     fn say_all(&mut self, lines: &[String]) -> Result<()> {
         lines.iter().try_for_each(|line| self.say(line))
@@ -59,13 +70,28 @@ pub struct Console {
     before: Option<Termios>,
     /// Tells that somebody ends this program: it leaves the terminal as it was, and then goes.
     ended: Option<SignalFd>,
+    /// Whether the terminal says that it can move its cursor.
+    moves: bool,
 }
+
+/// What was waited for.
+enum Came {
+    /// So many bytes.
+    Bytes(usize),
+    /// Ctrl-D.
+    Empty,
+    Nothing,
+    Closed,
+}
+
+/// How often somebody who chooses from a list is looked after.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// What ends a program.
 const ENDS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
 
 /// What a terminal sends for Ctrl-C where it makes no signal of it.
-const CTRL_C: u8 = 3;
+pub(super) const CTRL_C: u8 = 3;
 
 impl Console {
     /// Takes standard input and output. On a terminal Ctrl-C ends a line, Ctrl-\ and Ctrl-Z become
@@ -74,7 +100,9 @@ impl Console {
     pub fn open() -> Result<Self> {
         let input = std::io::stdin().as_fd().try_clone_to_owned().context("taking standard input")?;
         let output = std::io::stdout().as_fd().try_clone_to_owned().context("taking standard output")?;
-        Self::on(input, output)
+        let mut console = Self::on(input, output)?;
+        console.moves = std::env::var("TERM").is_ok_and(|term| can_move(&term));
+        Ok(console)
     }
 
     fn on(input: OwnedFd, output: OwnedFd) -> Result<Self> {
@@ -90,7 +118,65 @@ impl Console {
         }
         let ended = before.is_some().then(signals).transpose()?;
         let (input, output) = (File::from(input), File::from(output));
-        Ok(Self { input, output, partial: Vec::new(), came: VecDeque::new(), before, ended })
+        Ok(Self { input, output, partial: Vec::new(), came: VecDeque::new(), before, ended, moves: false })
+    }
+
+    /// Waits for bytes, for ever or for `patience`.
+    fn wait(&mut self, patience: Option<Duration>, buffer: &mut [u8]) -> Result<Came> {
+        let timeout = patience.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).context("waiting")?;
+        loop {
+            let mut fds = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.ended.iter().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)));
+            match poll(&mut fds, timeout) {
+                Ok(0) => return Ok(Came::Nothing),
+                Ok(_) => {}
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(error).context("waiting for the console"),
+            }
+            let has = |fd: Option<&PollFd<'_>>, flag| {
+                fd.and_then(PollFd::revents).is_some_and(|events| events.contains(flag))
+            };
+            if has(fds.get(1), PollFlags::POLLIN) {
+                return Ok(Came::Closed);
+            }
+            // A terminal whose other end is gone ends like a file, again and again.
+            let hung_up = has(fds.first(), PollFlags::POLLHUP);
+            match self.input.read(buffer) {
+                // Ctrl-D at the start of a line ends a file, but a console goes on.
+                Ok(0) if self.before.is_some() && !hung_up => return Ok(Came::Empty),
+                Ok(0) => return Ok(Came::Closed),
+                Ok(n) => return Ok(Came::Bytes(n)),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // EIO: the line was hung up.
+                Err(_) => return Ok(Came::Closed),
+            }
+        }
+    }
+
+    /// Follows the keys until one of them ends the choice.
+    fn follow(&mut self, list: &mut List, over: &mut dyn FnMut() -> bool) -> Result<Input> {
+        self.ask(&list.draw())?;
+        let mut buffer = [0; 64];
+        loop {
+            let count = match self.wait(Some(GLANCE), &mut buffer)? {
+                Came::Bytes(count) => count,
+                Came::Closed => return Ok(Input::Closed),
+                Came::Nothing if over() => return Ok(Input::Closed),
+                Came::Nothing | Came::Empty => 0,
+            };
+            for (i, byte) in buffer[..count].iter().enumerate() {
+                match list.press(*byte) {
+                    Step::Nothing => {}
+                    Step::Moved => self.ask(&list.draw())?,
+                    Step::Interrupted => return Ok(Input::Interrupted),
+                    Step::Line(line) => {
+                        // What was typed ahead is for the next question.
+                        self.take(&buffer[i + 1..count]);
+                        return Ok(Input::Line(line));
+                    }
+                }
+            }
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -141,35 +227,34 @@ impl Talk for Console {
             if let Some(input) = self.came.pop_front() {
                 return Ok(input);
             }
-            let timeout = patience.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).context("waiting")?;
-            let mut fds = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
-            fds.extend(self.ended.iter().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)));
-            match poll(&mut fds, timeout) {
-                Ok(0) => return Ok(Input::Nothing),
-                Ok(_) => {}
-                Err(nix::errno::Errno::EINTR) => continue,
-                Err(error) => return Err(error).context("waiting for the console"),
-            }
-            let has = |fd: Option<&PollFd<'_>>, flag| {
-                fd.and_then(PollFd::revents).is_some_and(|events| events.contains(flag))
-            };
-            if has(fds.get(1), PollFlags::POLLIN) {
-                return Ok(Input::Closed);
-            }
-            // A terminal whose other end is gone ends like a file, again and again.
-            let hung_up = has(fds.first(), PollFlags::POLLHUP);
             let mut buffer = [0; 1024];
-            match self.input.read(&mut buffer) {
-                // Ctrl-D at the start of a line ends a file, but a console goes on.
-                Ok(0) if self.before.is_some() && !hung_up => return Ok(Input::Line(String::new())),
-                Ok(0) => return Ok(Input::Closed),
-                Ok(n) => self.take(&buffer[..n]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                // EIO: the line was hung up.
-                Err(_) => return Ok(Input::Closed),
+            match self.wait(patience, &mut buffer)? {
+                Came::Bytes(count) => self.take(&buffer[..count]),
+                Came::Empty => return Ok(Input::Line(String::new())),
+                Came::Nothing => return Ok(Input::Nothing),
+                Came::Closed => return Ok(Input::Closed),
             }
             buffer.zeroize();
         }
+    }
+
+    fn pick(&mut self, list: &mut List, over: &mut dyn FnMut() -> bool) -> Result<Option<Input>> {
+        // A list that scrolls away could not be drawn again where it was.
+        let clone = || self.output.try_clone().context("measuring the terminal");
+        let size = Term::read_write_pair(clone()?, clone()?).size_checked();
+        let fits = |(rows, columns)| usize::from(columns) > WIDTH && usize::from(rows) > list.height();
+        if !self.moves || !self.came.is_empty() || !size.is_some_and(fits) {
+            return Ok(None);
+        }
+        let calm = tcgetattr(&self.input).context("asking the terminal")?;
+        let mut keys = calm.clone();
+        keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        keys.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        keys.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        tcsetattr(&self.input, SetArg::TCSANOW, &keys).context("setting the terminal to single keys")?;
+        let picked = self.follow(list, over);
+        tcsetattr(&self.input, SetArg::TCSANOW, &calm).context("setting the terminal to lines")?;
+        picked.map(Some)
     }
 
     fn show_typing(&mut self, shown: bool) -> Result<()> {
@@ -247,6 +332,8 @@ pub(crate) mod script {
 
 #[cfg(test)]
 mod tests {
+    use nix::pty::Winsize;
+
     use super::script::Script;
     use super::*;
 
@@ -257,15 +344,15 @@ mod tests {
     }
 
     /// A terminal: the side of a person, and the console at the other.
-    fn terminal() -> (File, OwnedFd, Console) {
-        let pty = nix::pty::openpty(None, None).unwrap();
+    fn terminal(size: Option<&Winsize>) -> (File, OwnedFd, Console) {
+        let pty = nix::pty::openpty(size, None).unwrap();
         let console = Console::on(pty.slave.try_clone().unwrap(), pty.slave.try_clone().unwrap()).unwrap();
         (File::from(pty.master), pty.slave, console)
     }
 
     #[test]
     fn ctrl_c_ends_a_line_and_hidden_lines_do_not_show() {
-        let (mut person, _terminal, mut console) = terminal();
+        let (mut person, _terminal, mut console) = terminal(None);
         let patience = Some(Duration::from_secs(5));
         person.write_all(b"for\x03open\r").unwrap();
         assert_eq!(console.hear(patience).unwrap(), Input::Interrupted);
@@ -283,6 +370,27 @@ mod tests {
             screen.push_str(&String::from_utf8_lossy(&piece[..count]));
         }
         assert!(screen.contains("open") && !screen.contains("sesame"), "{screen:?}");
+    }
+
+    #[test]
+    fn a_list_is_chosen_from_and_the_terminal_is_one_of_lines_again() {
+        let items = ["no", "yes"].map(str::to_owned);
+        let pick = |console: &mut Console| console.pick(&mut List::one(&items, Some(0)), &mut || false).unwrap();
+        let (_person, _terminal, mut unknown) = terminal(None);
+        unknown.moves = true;
+        assert_eq!(pick(&mut unknown), None, "nobody knows how large it is");
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let (mut person, terminal, mut console) = terminal(Some(&size));
+        assert_eq!(pick(&mut console), None, "nobody knows what it can do");
+        console.moves = true;
+        let calm = tcgetattr(&terminal).unwrap();
+        person.write_all(b"\x1b[B\rnext\r").unwrap();
+        assert_eq!(pick(&mut console), Some(Input::Line("2".to_owned())));
+        assert_eq!(tcgetattr(&terminal).unwrap(), calm);
+        assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Line("next".to_owned()));
+        let picked = console.pick(&mut List::one(&items, None), &mut || true).unwrap();
+        assert_eq!(picked, Some(Input::Closed));
+        assert_eq!(tcgetattr(&terminal).unwrap(), calm);
     }
 
     #[test]

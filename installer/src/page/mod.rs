@@ -5,6 +5,7 @@ mod answers;
 mod console;
 mod door;
 mod font;
+mod list;
 mod login;
 pub mod text;
 mod view;
@@ -19,6 +20,7 @@ pub use answers::AnswerFile;
 pub(crate) use answers::is_followed as setup_follows_a_file;
 pub(crate) use console::pager;
 pub use console::{Console, Input, Talk};
+pub use list::{List, Step};
 pub use login::show_head;
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};
 
