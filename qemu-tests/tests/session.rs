@@ -10,7 +10,7 @@ use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units};
 use hearth_qemu_tests::visitor::{Brings, Visitor, code, ssh};
 use hearth_qemu_tests::{Drive, Lab, Vm, scenario};
 
-const SHARE: Duration = Duration::from_secs(150);
+const SHARE: Duration = Duration::from_secs(240);
 
 /// What must show nowhere, and be nowhere.
 const PASSWORD: &str = "open sesame please";

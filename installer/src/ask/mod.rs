@@ -107,6 +107,12 @@ enum Typed {
 
 impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
     fn hold(&mut self) -> Result<()> {
+        let held = self.converse();
+        self.talk.show_typing(true)?;
+        held
+    }
+
+    fn converse(&mut self) -> Result<()> {
         self.introduce()?;
         loop {
             self.keep();
@@ -218,11 +224,10 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
     /// Asks, and waits for a line.
     fn listen(&mut self, prompt: &str, hidden: bool) -> Result<Typed> {
         loop {
+            // It stays so until the next question: a password is typed again before that is asked for.
             self.talk.show_typing(!hidden)?;
             self.talk.ask(prompt)?;
-            let heard = self.talk.hear(None);
-            self.talk.show_typing(true)?;
-            match heard? {
+            match self.talk.hear(None)? {
                 Input::Line(line) => return Ok(Typed::Line(Zeroizing::new(line))),
                 Input::Interrupted if !self.leaves()? => {}
                 _ => return Ok(Typed::Gone),
@@ -232,6 +237,7 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
 
     /// Whether somebody who pressed Ctrl-C leaves; perhaps it was to begin the line anew.
     fn leaves(&mut self) -> Result<bool> {
+        self.talk.show_typing(true)?;
         self.talk.say("")?;
         self.talk.ask("Leave the questions? 0 leaves, Enter goes on: ")?;
         Ok(self.talk.hear(None)? != Input::Line(String::new()))
@@ -255,6 +261,7 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
 
     /// Shows every answer; false if somebody leaves, or once a plan is handed over.
     fn review(&mut self) -> Result<bool> {
+        self.talk.show_typing(true)?;
         let mut lines = vec![String::new(), "Your answers:".to_owned()];
         for (i, row) in self.interview.rows().iter().enumerate() {
             lines.push(cut(&format!("  {:>2}) {:<20} {}", i + 1, row.about, row.answer), WIDTH));

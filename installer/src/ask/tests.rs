@@ -37,6 +37,8 @@ struct Person {
     lines: VecDeque<String>,
     screen: String,
     hidden: bool,
+    /// How often what is typed began to show, or stopped.
+    switches: usize,
 }
 
 impl Person {
@@ -66,6 +68,7 @@ impl Talk for Person {
     }
 
     fn show_typing(&mut self, shown: bool) -> Result<()> {
+        self.switches += usize::from(self.hidden == shown);
         self.hidden = !shown;
         Ok(())
     }
@@ -390,6 +393,22 @@ fn whoever_loses_the_seat_is_told_so() {
         assert_eq!(watched.hear(None).unwrap(), Input::Closed);
     }
     assert_eq!(idle.0, ["", "The questions go on at the screen (tty1)."]);
+}
+
+#[test]
+fn a_password_that_is_typed_before_it_is_asked_for_again_does_not_show() {
+    let mut fake = machine();
+    let (facts, known) = (fake.facts().unwrap(), known());
+    let mut replies = Replies::default();
+    let wrong = ["short", PASSWORD, "something else", PASSWORD, PASSWORD];
+    // Without a Wi-Fi, whose passphrase is another one.
+    let before = ["", "", "", "", "", "", "-", "ada", ""];
+    let mut person = Person::who_types(&[&before[..], &wrong].concat());
+    let interview = Interview::new(&facts, &known, hash, replies.clone());
+    let talk = &mut Watched::new(&mut person, None);
+    Conversation { talk, machine: &mut fake, interview, replies: &mut replies }.hold().unwrap();
+    assert!(person.screen.contains("the two differ") && replies.get(&Id::ConsolePassword).is_some());
+    assert_eq!((person.switches, person.hidden), (2, false), "{}", person.screen);
 }
 
 /// Somebody at a terminal that can move its cursor: they answer lists by keys, and Enter.
