@@ -46,7 +46,7 @@ exec \"$0.hearth-aside\" \"$@\"
 ";
 
 /// Scripts call Perl about 250 times to enable their units. What they ask for is written down
-/// and done at the end by one [`ENABLE_UNITS`]; until then, nothing was installed before.
+/// and done at the end by one Perl, [`ENABLE_UNITS`]. To their questions, nothing was installed before.
 const UNITS_LATER: &str = "#!/bin/sh
 case \"$*\" in *debian-installed*) exit 1 ;; *was-enabled*) exit 0 ;; esac
 echo \"$DPKG_MAINTSCRIPT_PACKAGE $*\" >>/var/lib/dpkg/hearth-units
@@ -57,9 +57,8 @@ echo \"$DPKG_MAINTSCRIPT_PACKAGE $*\" >>/var/lib/dpkg/hearth-units
 const ENABLE_UNITS: &str = r#"
 use strict;
 use warnings;
-use Cwd;
+# What that program uses, all of it in perl-base.
 use File::Basename;
-use File::Find;
 use File::Path;
 use File::Temp;
 use Getopt::Long;
