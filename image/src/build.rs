@@ -94,7 +94,13 @@ pub fn run(request: &Request) -> Result<Outputs> {
     };
     let hearth = list.chunks_of(Part::Hearth).context("HEARTH does not begin and end with a chunk")?;
     assembled.add_hearth(&list.clone().without_hearth())?;
-    let hashes = hashing::image(image.path(), &assembled.free, &list.chunks, &hearth)?;
+    // The disk is idle while one core hashes.
+    let hashes = std::thread::scope(|scope| {
+        let written = scope.spawn(|| assembled.write_out());
+        let hashes = hashing::image(image.path(), &assembled.free, &list.chunks, &hearth);
+        written.join().map_err(|_| anyhow!("writing out the image panicked"))??;
+        hashes
+    })?;
     let manifest = Manifest {
         format: list.format,
         version: list.version,

@@ -83,6 +83,11 @@ pub fn assemble<'a>(tools: &Tools, parts: &'a Parts<'a>, file: &'a Path) -> Resu
 }
 
 impl Assembled<'_> {
+    /// Has the disk hold all of the image, so that not even a power cut leaves less under its final name.
+    pub fn write_out(&self) -> Result<()> {
+        self.work.image.sync_data().context("writing out the image")
+    }
+
     /// Puts `HEARTH` into the image, with `list` as a file beside the target's own.
     pub fn add_hearth(&self, list: &DiskImage) -> Result<()> {
         let text = serde_json::to_string(list).context("writing what HEARTH says of the disk")? + "\n";

@@ -58,13 +58,11 @@ pub fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
 }
 
 /// Reads the image at `path` once, and hashes all of it on another core. Its chunks are
-/// `known` already, but for those that are to be hashed `anew`. Meanwhile all of it is
-/// written out: under its final name, not even a power cut shall leave less than all.
+/// `known` already, but for those that are to be hashed `anew`.
 pub fn image(path: &Path, free: &[Extent], known: &[Chunk], anew: &Range<usize>) -> Result<Hashes> {
     let image = Image::open(path, free)?;
     let (give, take) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(1);
     std::thread::scope(|scope| {
-        let written = scope.spawn(|| image.file.sync_data().context("writing out the image"));
         let whole = scope.spawn(move || -> Result<Digest> {
             let mut hasher = Hasher::new(std::io::sink());
             for (block, length) in take {
@@ -95,7 +93,6 @@ pub fn image(path: &Path, free: &[Extent], known: &[Chunk], anew: &Range<usize>)
         let chunks = read();
         drop(give);
         let whole = whole.join().map_err(|_| anyhow!("hashing the image panicked"))??;
-        written.join().map_err(|_| anyhow!("writing out the image panicked"))??;
         Ok(Hashes { whole, chunks: chunks? })
     })
 }

@@ -92,7 +92,9 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         })?;
         let shown = lab.step("the review and the plan", || {
             vm.wait_for_text("Your answers:", lab.patience(20))?;
-            vm.wait_for_text("Review [p]: ", lab.patience(20))?;
+            while vm.wait_for_any(&["Enter shows more", "Review [p]: "], lab.patience(20))? == 0 {
+                vm.type_line("")?;
+            }
             vm.type_line("s")?;
             vm.wait_for_text("Saved on HEARTH", lab.patience(30))?;
             vm.type_line("p")?;

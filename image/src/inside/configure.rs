@@ -45,7 +45,7 @@ case \"$*\" in *' /lib/firmware/'*.usr-is-merged*) exit 0 ;; esac
 exec \"$0.hearth-aside\" \"$@\"
 ";
 
-/// Scripts call Perl about 250 times to enable their units. What they ask for is written down
+/// Scripts start Perl for each step of enabling a unit. What they ask for is written down
 /// and done at the end by one Perl, [`ENABLE_UNITS`]. To their questions, nothing was installed before.
 const UNITS_LATER: &str = "#!/bin/sh
 case \"$*\" in *debian-installed*) exit 1 ;; *was-enabled*) exit 0 ;; esac
@@ -66,19 +66,16 @@ use Getopt::Long;
 open(my $asked, '<', '/var/lib/dpkg/hearth-units') or exit 0;
 while (my $line = <$asked>) {
     my ($package, @arguments) = split ' ', $line;
-    defined(my $pid = fork) or die "starting a process: $!
-";
+    defined(my $pid = fork) or die "starting a process: $!\n";
     if (!$pid) {
         $ENV{DPKG_MAINTSCRIPT_PACKAGE} = $package;
         @ARGV = @arguments;
         open(STDOUT, '>', '/dev/null');
         do '/usr/bin/deb-systemd-helper';
-        die $@ || "running deb-systemd-helper: $!
-";
+        die $@ || "running deb-systemd-helper: $!\n";
     }
     waitpid($pid, 0);
-    die "deb-systemd-helper @arguments failed for $package
-" if $?;
+    die "deb-systemd-helper @arguments failed for $package\n" if $?;
 }
 unlink '/var/lib/dpkg/hearth-units';
 "#;

@@ -1,16 +1,17 @@
-//! The index of the kernel's modules. depmod unpacks each of 4000 modules to make it, which
-//! takes as long as unpacking all packages; so it is kept beside them in the cache, for the
-//! next base layer that has the same kernel.
+//! The index of the kernel's modules. depmod unpacks every one of them to make it, an eighth of
+//! what a base layer takes of the processor; so it is kept in the cache, beside the packages, for
+//! the next base layer that has the same kernel.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use hearth::digest::Digest;
 use hearth::run::Cmd;
+use nix::fcntl::{Flock, FlockArg};
 
 use super::dpkgdb::Unpacked;
 use crate::{sums, treecopy};
@@ -41,6 +42,11 @@ fn key(kernel: &str, packages: &[Unpacked<'_>], tools: &Path) -> Digest {
 /// Indexes the modules of `kernel` in `tree`, which is at /tree in the tools tree at `root`.
 pub fn index(tree: &Path, root: &Path, kernel: &str, packages: &[Unpacked<'_>], kept: Kept<'_>) -> Result<()> {
     let modules = tree.join(folder(kernel));
+    // Another build may be making the same one.
+    let lock = File::open(kept.dir).with_context(|| format!("opening {}", kept.dir.display()))?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("waiting for {}", kept.dir.display()))?;
     let known = kept.dir.join(key(kernel, packages, kept.tools).to_string());
     if sums::are_right(&known, None) {
         return treecopy::copy(&known, &modules, &|entry| Ok(entry.file_name() != sums::NAME));
@@ -49,22 +55,21 @@ pub fn index(tree: &Path, root: &Path, kernel: &str, packages: &[Unpacked<'_>], 
     let mut depmod = Command::new("chroot");
     depmod.arg(root).args(["depmod", "-b", "/tree", kernel]);
     Cmd::from_command("indexing the kernel's modules", depmod).run()?;
-    keep(&modules, &before, kept.dir, &known)
+    keep(&modules, &before, &known)
 }
 
-/// Keeps what came to the folder `modules` since it held `before`.
-fn keep(modules: &Path, before: &BTreeSet<OsString>, dir: &Path, known: &Path) -> Result<()> {
-    let new = tempfile::tempdir_in(dir).context("making a folder for the index of modules")?;
-    treecopy::copy(modules, new.path(), &|entry| Ok(!before.contains(&entry.file_name())))?;
-    sums::seal(new.path())?;
-    // Damaged, as we are here; or another build was faster, with the same index.
-    let _ = fs::remove_dir_all(known);
-    match fs::rename(new.path(), known) {
-        Ok(()) => drop(new.keep()),
-        Err(_) if sums::are_right(known, None) => {}
-        Err(error) => return Err(error).with_context(|| format!("renaming to {}", known.display())),
+/// Keeps what came to the folder `modules` since it held `before`, in the folder `known`.
+fn keep(modules: &Path, before: &BTreeSet<OsString>, known: &Path) -> Result<()> {
+    // One name for one index: what a killed run leaves, the next for it replaces. So it does with a damaged one.
+    let new = known.with_extension("new");
+    for old in [&new, known] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("removing {}", old.display()))?;
+        }
     }
-    Ok(())
+    treecopy::copy(modules, &new, &|entry| Ok(!before.contains(&entry.file_name())))?;
+    sums::seal(&new)?;
+    fs::rename(&new, known).with_context(|| format!("renaming to {}", known.display()))
 }
 
 fn names(dir: &Path) -> Result<BTreeSet<OsString>> {
@@ -107,12 +112,16 @@ mod tests {
         let before = names(modules.path()).unwrap();
         fs::write(modules.path().join("modules.dep"), "made").unwrap();
         let known = kept.path().join("key");
-        keep(modules.path(), &before, kept.path(), &known).unwrap();
+        // A killed run was here.
+        fs::create_dir(known.with_extension("new")).unwrap();
+        fs::write(known.with_extension("new").join("half"), "").unwrap();
+        keep(modules.path(), &before, &known).unwrap();
         assert!(sums::are_right(&known, None));
+        assert!(!known.join("half").exists());
         assert!(!known.join("modules.order").exists());
         fs::write(known.join("modules.dep"), "mad").unwrap();
         assert!(!sums::are_right(&known, None));
-        keep(modules.path(), &before, kept.path(), &known).unwrap();
+        keep(modules.path(), &before, &known).unwrap();
         assert!(sums::are_right(&known, None));
         assert_eq!(names(kept.path()).unwrap().len(), 1);
     }
