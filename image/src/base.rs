@@ -21,7 +21,7 @@ use crate::tools::Tools;
 use crate::{fetch, progress, sandbox, sums, treehash};
 
 /// Raise when the same inputs give another base layer than before.
-const GENERATION: u32 = 7;
+const GENERATION: u32 = 8;
 
 /// The seed of every id that follows from a build's contents.
 pub const SEED: Uuid = uuid!("6f4f6d0a-2f53-5d0c-9a39-3a6d8f0f7f11");

@@ -90,7 +90,7 @@ pub fn run(request: &Request) -> Result<Outputs> {
         sector_size: SectorSize::IMAGE,
         partitions: layout.partitions.clone(),
         chunk_size: CHUNK,
-        chunks: hashing::chunks(image.path(), &assembled.free)?,
+        chunks: hashing::chunks(image.path(), &assembled.free, Some(assembled.copied()))?,
     };
     let hearth = list.chunks_of(Part::Hearth).context("HEARTH does not begin and end with a chunk")?;
     assembled.add_hearth(&list.clone().without_hearth())?;

@@ -16,13 +16,14 @@ use nix::sys::time::TimeSpec;
 use uuid::Uuid;
 
 use crate::base::Base;
-use crate::ext4;
+use crate::hashing::Copied;
 use crate::interrupt::Scratch;
 use crate::layer::Layer;
 use crate::layout::Layout;
 use crate::sandbox::Sandbox;
 use crate::sparse::{self, Extent};
 use crate::tools::Tools;
+use crate::{debugfs, ext4};
 
 /// What goes into an image.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ pub struct Assembled<'a> {
     work: Work<'a>,
     /// The runs of it that belong to nothing.
     pub free: Vec<Extent>,
+    edited: Vec<Extent>,
 }
 
 /// Puts everything but `HEARTH` into the image begun at `file`.
@@ -69,20 +71,27 @@ pub fn assemble<'a>(tools: &Tools, parts: &'a Parts<'a>, file: &'a Path) -> Resu
     let folder = file.parent().unwrap_or(Path::new("/"));
     let sandbox = tools.sandbox()?.bind(scratch.path()).bind(folder).bind(&parts.base.dir);
     let work = Work { parts, scratch, sandbox, file, image };
-    let free = std::thread::scope(|scope| {
+    let edited = std::thread::scope(|scope| {
         let small = scope.spawn(|| work.small_parts());
-        let free = work.root();
+        let edited = work.root();
         small.join().map_err(|_| anyhow::anyhow!("assembling the boot partitions panicked"))??;
-        free
+        edited
     })?;
+    let free = ext4::free_extents(&work.image, parts.layout.offset(Part::RootA))?;
     let (head, tail) = parts.layout.table()?;
     // The MBR's first 440 bytes are GRUB's; the table's own begin behind them.
     sparse::put(&work.image, &head[bootchain::MBR_CODE..], Bytes(bootchain::MBR_CODE as u64))?;
     sparse::put(&work.image, &tail, parts.layout.size.saturating_sub(Bytes(tail.len() as u64)))?;
-    Ok(Assembled { work, free })
+    Ok(Assembled { work, free, edited })
 }
 
 impl Assembled<'_> {
+    /// What of the image is known from the base layer.
+    pub fn copied(&self) -> Copied<'_> {
+        let parts = self.work.parts;
+        Copied { start: parts.layout.offset(Part::RootA), digests: &parts.base.facts.chunks, edited: &self.edited }
+    }
+
     /// Has the disk hold all of the image, so that not even a power cut leaves less under its final name.
     pub fn write_out(&self) -> Result<()> {
         self.work.image.sync_data().context("writing out the image")
@@ -127,14 +136,23 @@ impl Work<'_> {
         format!("{}?offset={}", self.file.display(), self.parts.layout.offset(Part::RootA).0)
     }
 
+    /// Lays the overlay over the base layer; returns what of the image was written to.
     fn root(&self) -> Result<Vec<Extent>> {
         let staged = self.dir().join("overlay");
         fs::create_dir(&staged).context("making the overlay's scratch folder")?;
         let script = self.dir().join("overlay.debugfs");
         fs::write(&script, self.parts.layer.script(&self.parts.base.facts.paths, &staged, &staged)?)
             .context("writing the overlay's script")?;
-        crate::debugfs::run(self.tool("debugfs"), &script, &self.device())?;
-        ext4::free_extents(&self.image, self.parts.layout.offset(Part::RootA))
+        let undo = self.dir().join("overlay.e2undo");
+        let mut edit = self.tool("debugfs");
+        edit.arg("-z").arg(&undo);
+        debugfs::run(edit, &script, &self.device())?;
+        let start = self.parts.layout.offset(Part::RootA);
+        let block = ext4::block_size(&self.image, start)?;
+        let written = debugfs::written(self.tool("e2undo"), &undo, self.file, block)?;
+        let superblock = Extent { start: Bytes::ZERO, end: block };
+        let in_image = |extent: Extent| Extent { start: start + extent.start, end: start + extent.end };
+        Ok([superblock].into_iter().chain(written).map(in_image).collect())
     }
 
     fn small_parts(&self) -> Result<()> {

@@ -19,14 +19,29 @@ const BLOCK_UNINIT: u16 = 2;
 /// More than a backup superblock and its descriptors ever take at a group's start.
 const GROUP_HEAD: u64 = 2048;
 
-/// The free runs of the file system at `offset` in `image`, as runs of the image, in order.
-pub fn free_extents(image: &File, offset: Bytes) -> Result<Vec<Extent>> {
+/// The superblock of the file system at `offset` in `image`.
+fn superblock(image: &File, offset: Bytes) -> Result<[u8; 1024]> {
     let mut raw = [0; 1024];
     image.read_exact_at(&mut raw, offset.0 + SUPERBLOCK).context("reading the ext4 superblock")?;
     if half(&raw, 0x38) != MAGIC {
         return Err(anyhow!("there is no ext4 file system at byte {offset}"));
     }
-    let block = 1024u64 << word(&raw, 0x18);
+    Ok(raw)
+}
+
+fn block_of(superblock: &[u8]) -> u64 {
+    1024 << word(superblock, 0x18)
+}
+
+/// The block size of the file system at `offset` in `image`.
+pub fn block_size(image: &File, offset: Bytes) -> Result<Bytes> {
+    Ok(Bytes(block_of(&superblock(image, offset)?)))
+}
+
+/// The free runs of the file system at `offset` in `image`, as runs of the image, in order.
+pub fn free_extents(image: &File, offset: Bytes) -> Result<Vec<Extent>> {
+    let raw = superblock(image, offset)?;
+    let block = block_of(&raw);
     let blocks = u64::from(word(&raw, 0x04)) | u64::from(word(&raw, 0x150)) << 32;
     let per_group = u64::from(word(&raw, 0x20));
     let descriptor = u64::from(half(&raw, 0xfe)).max(32);
@@ -97,6 +112,11 @@ mod tests {
         let free = free_extents(&example(), Bytes(512)).unwrap();
         let extent = |start: u64, end: u64| Extent { start: Bytes(start * 1024 + 512), end: Bytes(end * 1024 + 512) };
         assert_eq!(free, [extent(10, 12), extent(8193 + 2048, 16_385)]);
+    }
+
+    #[test]
+    fn the_block_size_is_read() {
+        assert_eq!(block_size(&example(), Bytes(512)).unwrap(), Bytes::kib(1));
     }
 
     #[test]

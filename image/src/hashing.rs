@@ -30,8 +30,37 @@ pub struct Hashes {
 /// filled and hashed by itself, and one is spare, so that nobody waits for a copy.
 const BUFFERS: usize = 4;
 
-/// The chunks of the image at `path`; those that lie in `free` altogether are declared free.
-pub fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
+/// A stretch of an image that was copied from a file whose digests are known, and then edited.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied<'a> {
+    /// Where in the image it begins.
+    pub start: Bytes,
+    /// The digests of the file's whole chunks.
+    pub digests: &'a [Digest],
+    /// What may have been written to since, in the image.
+    pub edited: &'a [Extent],
+}
+
+impl Copied<'_> {
+    /// The digest of the chunk at `place`, if that follows from the file's.
+    fn digest(&self, place: Extent) -> Option<Digest> {
+        let into = place.start.0.checked_sub(self.start.0)?;
+        let is_one = into % CHUNK.0 == 0 && place.end - place.start == CHUNK;
+        let is_edited = self.edited.iter().any(|edited| edited.start < place.end && place.start < edited.end);
+        let known = self.digests.get(usize::try_from(into / CHUNK.0).ok()?);
+        known.filter(|_| is_one && !is_edited).copied()
+    }
+}
+
+/// The digests of the whole chunks of the file at `path`.
+pub fn digests(path: &Path) -> Result<Vec<Digest>> {
+    let whole = usize::try_from(path.metadata().context("reading a file's size")?.len() / CHUNK.0)?;
+    Ok(chunks(path, &[], None)?.into_iter().take(whole).map(|chunk| chunk.sha256).collect())
+}
+
+/// The chunks of the image at `path`; those that lie in `free` altogether are declared free. What is known
+/// of `copied` is not read.
+pub fn chunks(path: &Path, free: &[Extent], copied: Option<Copied<'_>>) -> Result<Vec<Chunk>> {
     let image = Image::open(path, free)?;
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Chunk)>> {
@@ -42,8 +71,14 @@ pub fn chunks(path: &Path, free: &[Extent]) -> Result<Vec<Chunk>> {
             if index >= image.count() {
                 return Ok(done);
             }
-            let bytes = if image.is_stored(index) { image.load(index, &mut buffer)? } else { image.zeros(index) };
-            done.push((index, image.describe(index, bytes)));
+            let chunk = if let Some(known) = copied.and_then(|copied| copied.digest(image.place(index))) {
+                image.classify(index, known, known == image.zero_digest)
+            } else if image.is_stored(index) {
+                image.describe(index, image.load(index, &mut buffer)?)
+            } else {
+                image.describe(index, image.zeros(index))
+            };
+            done.push((index, chunk));
         }
     };
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -147,6 +182,10 @@ impl<'a> Image<'a> {
     fn describe(&self, index: usize, bytes: &[u8]) -> Chunk {
         let zero = bytes == self.zeros(index);
         let sha256 = if zero && bytes.len() == self.zeros.len() { self.zero_digest } else { Digest::of(bytes) };
+        self.classify(index, sha256, zero)
+    }
+
+    fn classify(&self, index: usize, sha256: Digest, zero: bool) -> Chunk {
         let class = if covered(self.free, self.place(index)) {
             ChunkClass::Free
         } else if zero {
@@ -198,7 +237,7 @@ mod tests {
         sparse::put(file.as_file(), b"x", CHUNK).unwrap();
         let free = [Extent { start: CHUNK * 2, end: CHUNK * 3 }];
         let hashes = image(file.path(), &free, &[], &(0..0)).unwrap();
-        assert_eq!(chunks(file.path(), &free).unwrap(), hashes.chunks);
+        assert_eq!(chunks(file.path(), &free, None).unwrap(), hashes.chunks);
         let classes: Vec<ChunkClass> = hashes.chunks.iter().map(|chunk| chunk.class).collect();
         assert_eq!(classes, [ChunkClass::Zero, ChunkClass::Data, ChunkClass::Free, ChunkClass::Zero]);
         let bytes = std::fs::read(file.path()).unwrap();
@@ -212,13 +251,41 @@ mod tests {
     fn what_is_known_is_hashed_again_only_where_it_changed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(CHUNK.0 * 3).unwrap();
-        let known = chunks(file.path(), &[]).unwrap();
+        let known = chunks(file.path(), &[], None).unwrap();
         for at in [CHUNK, CHUNK * 2] {
             sparse::put(file.as_file(), b"x", at).unwrap();
         }
         let hashes = image(file.path(), &[], &known, &(1..2)).unwrap();
-        let now = chunks(file.path(), &[]).unwrap();
+        let now = chunks(file.path(), &[], None).unwrap();
         assert_eq!(hashes.chunks, [known[0].clone(), now[1].clone(), known[2].clone()]);
         assert_eq!(hashes.whole, Digest::of(std::fs::read(file.path()).unwrap()));
+    }
+
+    #[test]
+    fn what_was_copied_is_hashed_again_only_where_it_was_edited() {
+        let chunk = usize::try_from(CHUNK.0).unwrap();
+        let from = tempfile::NamedTempFile::new().unwrap();
+        let body: Vec<u8> =
+            (0..5 * chunk + 7).map(|at| u8::from(at / chunk != 2) * (at / 999).to_le_bytes()[0]).collect();
+        std::fs::write(from.path(), &body).unwrap();
+        let digests = digests(from.path()).unwrap();
+        assert_eq!(digests.len(), 5);
+
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(CHUNK.0 * 8).unwrap();
+        sparse::copy(from.as_file(), image.as_file(), CHUNK).unwrap();
+        // The first chunk and a boundary: an edit that ends in one chunk and begins in the one before.
+        let edited = [CHUNK + Bytes(9), CHUNK * 5 - Bytes(1)].map(|start| Extent { start, end: start + Bytes(2) });
+        for Extent { start, .. } in edited {
+            sparse::put(image.as_file(), b"??", start).unwrap();
+        }
+        let free = [Extent { start: CHUNK * 2, end: CHUNK * 3 }];
+        let copied = Copied { start: CHUNK, digests: &digests, edited: &edited };
+        assert_eq!(chunks(image.path(), &free, Some(copied)).unwrap(), chunks(image.path(), &free, None).unwrap());
+
+        // It is the list that is believed: an edit that is not in it goes unseen.
+        let known: Vec<bool> =
+            (0..8).map(|n| copied.digest(Extent { start: CHUNK * n, end: CHUNK * (n + 1) }).is_some()).collect();
+        assert_eq!(known, [false, false, true, true, false, false, false, false]);
     }
 }

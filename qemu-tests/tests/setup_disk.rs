@@ -3,16 +3,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hearth::units::Bytes;
-use hearth_qemu_tests::answered::{SET_UP, answers, hearth_holds, medium_with};
+use hearth_qemu_tests::answered::{SET_UP, answers, answers_without_hash, disk_with_data, hearth_holds, medium_with};
 use hearth_qemu_tests::appliance::{facts, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::flashed::has_no_table;
-use hearth_qemu_tests::nbd::{Disk, Survivors};
+use hearth_qemu_tests::nbd::{Disk, Survivors, find};
 use hearth_qemu_tests::{Bus, Drive, Firmware, Lab, Vm, scenario};
 
 /// What must be told to nobody.
 const PASSWORD: &str = "nobody else may read this";
+
+/// What opens the encrypted disk.
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// What only its owner may read.
+const MARKER: &str = "the diary of a lighthouse keeper";
 
 /// The serial number of the internal disk.
 const FAST: &str = "FAST0001";
@@ -27,16 +33,26 @@ fn stick_and_disk(lab: &Lab) -> Result<(Disk, Disk)> {
     let text = answers(
         "attic",
         &public,
-        &format!("erase = [\"nvme-QEMU_NVMe_Ctrl_{FAST}\"]\n"),
+        &erase(),
         &format!(
             "[mail]\nserver = \"smtp.example.org\"\nfrom = \"hearth@example.org\"\nto = [\"ada@example.org\"]\n\
              security = \"tls\"\nport = 465\nusername = \"ada\"\npassword = \"{PASSWORD}\"\n"
         ),
     );
-    let text = text.replace("disk = \"this\"", &format!("disk = {{ serial = \"{FAST}\" }}"));
+    let text = on_the_disk(&text);
     let stick = Disk::over(&medium_with(lab, &text)?, Bytes::gib(4).0)?;
     ensure!(hearth_holds(lab, &stick, PASSWORD)?, "the password cannot be found where it is");
     Ok((stick, Disk::empty(Bytes::gib(16).0)?))
+}
+
+/// The approval to erase the internal disk.
+fn erase() -> String {
+    format!("erase = [\"nvme-QEMU_NVMe_Ctrl_{FAST}\"]\n")
+}
+
+/// The same answers for a system on the internal disk.
+fn on_the_disk(text: &str) -> String {
+    text.replace("disk = \"this\"", &format!("disk = {{ serial = \"{FAST}\" }}"))
 }
 
 fn in_usb(stick: &Disk) -> Drive {
@@ -140,5 +156,62 @@ fn a_bios_that_starts_the_stick_again_is_told_and_a_power_cut_is_made_good() {
         lab.step("set up on the disk", || vm.wait_for_text(SET_UP, lab.patience(300)))?;
         runs_from_disk(lab, &vm)?;
         no_failed_units(lab, &vm)
+    });
+}
+
+#[test]
+fn s6_an_encrypted_disk_is_set_up_from_a_stick_that_keeps_no_key() {
+    scenario("setup-disk-encrypted", Duration::from_secs(420), |lab| {
+        let (_, public) = lab.ssh_key("admin")?;
+        let text = answers_without_hash(
+            "attic",
+            &public,
+            &erase(),
+            "/mnt/backups/kit.txt",
+            &format!(
+                "[encryption]\nunlock = \"passphrase\"\npassphrase = \"{PASSPHRASE}\"\n\n\
+                 [[disks]]\nroles = [\"backups\"]\ndisk = {{ serial = \"ROLE-A\" }}\nprepare = \"adopt\"\n"
+            ),
+        );
+        let stick = Disk::over(&medium_with(lab, &on_the_disk(&text))?, Bytes::gib(4).0)?;
+        ensure!(hearth_holds(lab, &stick, PASSPHRASE)?, "the passphrase cannot be found where it is");
+        let (disk, photos) = (Disk::empty(Bytes::gib(16).0)?, disk_with_data(lab, "photos", 64, "the family's\n")?);
+        let role = || Drive::file(&photos).bus(Bus::Sata).serial("ROLE-A");
+
+        let vm = lab.vm("main").drive(in_usb(&stick)).drive(in_nvme(&disk)).drive(role()).start()?;
+        lab.step("written", || vm.wait_for_text(RESTARTING, lab.patience(240)))?;
+        lab.step("set up on the disk", || vm.wait_for_text(SET_UP, lab.patience(300)))?;
+        runs_from_disk(lab, &vm)?;
+        no_failed_units(lab, &vm)?;
+        let sh = |command: &str| vm.root_sh(command, lab.patience(60))?.ok();
+        let types = sh("lsblk -nro TYPE,MOUNTPOINTS")?;
+        let is_encrypted = |line: &str| line.starts_with("crypt ") && line.contains("/var/lib/hearth/data");
+        ensure!(types.lines().any(is_encrypted), "data is not encrypted:\n{types}");
+        let kit = sh("cat /mnt/backups/kit.txt")?;
+        let recovery = kit.lines().map(str::trim).find(|line| line.split('-').count() == 8);
+        let recovery = recovery.with_context(|| format!("the kit holds no recovery key:\n{kit}"))?.to_owned();
+        sh(&format!("echo '{MARKER}' >/opt/stacks/marker; sync"))?;
+        vm.power_down(lab.patience(90))?;
+
+        lab.step("no key is on the stick or the disk", || {
+            let needles = [("the marker", MARKER), ("the passphrase", PASSPHRASE), ("the recovery key", &recovery)];
+            let found = (find(&stick, &needles)?, find(&disk, &needles)?);
+            ensure!(found.0.is_empty() && found.1.is_empty(), "the raw stick and disk tell {found:?}");
+            let plain = find(&disk, &[("the name", "attic")])?;
+            ensure!(!plain.is_empty(), "this search finds nothing at all");
+            Ok(())
+        })?;
+
+        let vm = lab.vm("without").drive(in_nvme(&disk).boots(0)).drive(role()).start()?;
+        lab.step("without the stick the passphrase opens it", || {
+            vm.wait_for_text("Unlock: ", lab.patience(120))?;
+            vm.type_line(PASSPHRASE)?;
+            vm.wait_for_text("The disks are open", lab.patience(60)).map(drop)
+        })?;
+        runs_from_disk(lab, &vm)?;
+        no_failed_units(lab, &vm)?;
+        let marker = vm.root_sh("cat /opt/stacks/marker", lab.patience(30))?.ok()?;
+        ensure!(marker == MARKER, "the marker is {marker:?}");
+        Ok(())
     });
 }

@@ -44,7 +44,12 @@ mkdir -p /run/box/bin && cp "$(command -v busybox)" /run/box/bin/busybox
 for lib in $(ldd /run/box/bin/busybox | grep -o '/[^ ]*'); do mkdir -p /run/box$(dirname $lib) && cp $lib /run/box$lib; done
 tar -C /run/box -c . | docker import - box
 docker run -d --restart always -p 8080:8080 box /bin/busybox nc -ll -p 8080 -e /bin/busybox echo here
-until echo | busybox nc 127.0.0.1 8080 | grep -q here; do sleep 1; done
+for try in $(seq 60); do
+    ! echo | busybox nc 127.0.0.1 8080 | grep -q here || exit 0
+    sleep 1
+done
+docker ps --all; docker logs --tail 5 "$(docker ps --all --quiet)"; ss -ltnp
+exit 1
 "#;
 
 #[test]

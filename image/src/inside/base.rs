@@ -22,7 +22,7 @@ use super::rootfs::{self, Entry, Packer};
 use super::spec::{BaseFacts, BaseSpec, Damaged};
 use super::{add_kernel_views, assemble_root, bind, make_private, mount_tmpfs, unpack};
 use crate::store::Store;
-use crate::{presets, progress, treecopy};
+use crate::{hashing, presets, progress, treecopy};
 
 /// What the disk stage takes from the tree: from, and the name in the output folder.
 const BOOT_FILES: [(&str, &str); 3] = [
@@ -122,7 +122,8 @@ fn build(spec: &BaseSpec) -> Result<()> {
     }
     let mut paths = rootfs::nodes(&entries);
     paths.insert(format!("/boot/initrd.img-{kernel}"), super::spec::Node::File);
-    let facts = BaseFacts { kernel, root_size, paths };
+    let chunks = hashing::digests(&spec.out.join("root.ext4"))?;
+    let facts = BaseFacts { kernel, root_size, chunks, paths };
     let text = serde_json::to_vec(&facts).context("writing base.json")?;
     fs::write(spec.out.join("base.json"), text).context("writing base.json")?;
     step.done(&root_size.to_string());

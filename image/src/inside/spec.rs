@@ -63,6 +63,8 @@ pub struct BaseFacts {
     pub kernel: String,
     /// The size of root.ext4.
     pub root_size: Bytes,
+    /// The digests of the whole chunks of root.ext4.
+    pub chunks: Vec<Digest>,
     /// Every path in the tree: what it is.
     pub paths: std::collections::BTreeMap<String, Node>,
 }
