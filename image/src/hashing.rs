@@ -1,6 +1,7 @@
 //! The digests of an image: of its chunks for the manifest, and of all of it for the sums.
 //! `HEARTH` tells the digests of the chunks around it, so a build needs those before the
-//! image is whole: they are worked out on all cores, and the whole in a second pass.
+//! image is whole: they are worked out on all cores, and the whole in a second pass. Most
+//! of them the base layer knows, so that a rebuild reads only what the overlay wrote to.
 
 use std::fs::File;
 use std::io::Write as _;
