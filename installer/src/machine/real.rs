@@ -440,14 +440,10 @@ fn wait_for_udev() -> Result<()> {
 fn tell_udev(disk: &str) -> Result<()> {
     let path = Dev::disk(disk).path();
     let node = fs::canonicalize(&path).with_context(|| format!("looking for {path}"))?;
-    let name = format!("/sys/class/block/{}", node.file_name().unwrap_or_default().to_string_lossy());
-    let mut devices = vec![name.clone()];
-    for entry in fs::read_dir(&name).with_context(|| format!("reading {name}"))?.flatten() {
-        if entry.path().join("partition").exists() {
-            devices.push(entry.path().to_string_lossy().into_owned());
-        }
-    }
-    Cmd::new("telling udev", "udevadm").args(["trigger", "--action=change"]).args(devices).run()?;
+    let device = format!("/sys/class/block/{}", node.file_name().unwrap_or_default().to_string_lossy());
+    // udevadm itself looks for the partitions: the kernel may be taking a new table meanwhile, and
+    // one that goes between two looks of ours would be an error.
+    Cmd::new("telling udev", "udevadm").args(["trigger", "--action=change", "--parent-match", &device]).run()?;
     wait_for_udev()
 }
 
