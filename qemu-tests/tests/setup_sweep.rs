@@ -41,7 +41,7 @@ import socket
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.bind(('::', 4321))
 while True: s.sendto(b'here', s.recvfrom(99)[1])"
 mkdir -p /run/box/bin && cp "$(command -v busybox)" /run/box/bin/busybox
-for lib in $(ldd /run/box/bin/busybox | grep -o '/[^ ]*'); do mkdir -p /run/box$(dirname $lib) && cp $lib /run/box$lib; done
+for lib in $(ldd "$(command -v busybox)" | grep -o '/[^ ]*'); do mkdir -p /run/box$(dirname $lib) && cp $lib /run/box$lib; done
 tar -C /run/box -c . | docker import - box
 docker run -d --restart always -p 8080:8080 box /bin/busybox nc -ll -p 8080 -e /bin/busybox echo here
 for try in $(seq 60); do
