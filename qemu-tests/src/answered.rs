@@ -36,7 +36,8 @@ for file in /etc/hearth/hearth.toml /etc/docker/daemon.json /etc/ufw/*.rules /et
     test ! -e $file || sha256sum $file
 done
 getent passwd | sort; getent group | sort
-lsblk -nro TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,SERIAL,MOUNTPOINTS | sort
+lsblk -nro TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,SERIAL | sort
+findmnt -nro UUID,TARGET --real | sort
 lsattr -d /mnt/*; cat /mnt/backups/marker
 docker network ls --format '{{.Name}}' | sort
 mkdir -p /run/told && mount -o ro -L HEARTH /run/told && cd /run/told && find . -type f | sort

@@ -1,6 +1,7 @@
 //! The power goes while an answer file sets a machine up: at every step that it tells, and at
 //! instants that nobody chose. What comes of it is what comes of a setup that nobody disturbed.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hearth_qemu_tests::random::Random;
 use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
 use uuid::{Uuid, uuid};
 
-const SHARE: Duration = Duration::from_secs(45 * 60);
+const SHARE: Duration = Duration::from_secs(30 * 60);
 
 /// The same machine each time: its ids follow from this and from its disk's serial number.
 const MACHINE: Uuid = uuid!("4a1f0b52-9c1d-4e0e-8a39-6f5d2a7be001");
@@ -28,8 +29,63 @@ const LONGEST: u64 = 15_000;
 const STEP: &str = "Hearth: ";
 
 #[test]
-fn a_power_cut_at_any_step_or_instant_changes_nothing() {
-    scenario("setup-cuts", SHARE, |lab| {
+fn a_power_cut_at_any_step_changes_nothing() {
+    scenario("setup-cuts-at-steps", SHARE, |lab| {
+        let story = Story::new(lab)?;
+        let machine = story.machine()?;
+        for (i, step) in story.steps.iter().enumerate() {
+            lab.step(&format!("cut at {step}"), || {
+                let vm = machine.start("cut-at-step")?;
+                // Where the cut before came too late, the next step may be the first that is left.
+                let later: Vec<&str> = story.steps[i..].iter().map(String::as_str).collect();
+                vm.wait_for_any(&later, lab.patience(400))?;
+                vm.power_cut(Survivors::Random(i as u64));
+                Ok(())
+            })?;
+        }
+        lab.step("as if undisturbed", || machine.finish(&story.undisturbed))
+    });
+}
+
+#[test]
+fn a_power_cut_at_any_instant_changes_nothing() {
+    scenario("setup-cuts-at-instants", SHARE, |lab| {
+        let story = Story::new(lab)?;
+        let mut random = Random::new(20);
+        let mut machine = story.machine()?;
+        for cut in 0..CUTS {
+            let wait = Duration::from_millis(random.below(LONGEST));
+            let is_set_up = lab.step(&format!("cut {} ms after the first step", wait.as_millis()), || {
+                let vm = machine.start("cut-at-random")?;
+                let mut first: Vec<&str> = story.steps.iter().map(String::as_str).collect();
+                first.push("login:");
+                vm.wait_for_any(&first, lab.patience(400))?;
+                thread::sleep(wait);
+                let is_set_up = vm.serial().text().contains(SET_UP) || vm.serial().text().contains("login:");
+                vm.power_cut(Survivors::Random(random.next_u64()));
+                Ok(is_set_up)
+            })?;
+            if is_set_up || cut + 1 == CUTS {
+                lab.step("as if undisturbed", || machine.finish(&story.undisturbed))?;
+                machine = story.machine()?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What every machine of a test begins with, and what becomes of the one that nobody disturbs.
+struct Story<'a> {
+    lab: &'a Lab,
+    medium: PathBuf,
+    photos: Vec<u8>,
+    /// The steps that its consoles told of.
+    steps: Vec<String>,
+    undisturbed: String,
+}
+
+impl<'a> Story<'a> {
+    fn new(lab: &'a Lab) -> Result<Self> {
         let (_, public) = lab.ssh_key("admin")?;
         let text = answers(
             "attic",
@@ -45,51 +101,22 @@ fn a_power_cut_at_any_step_or_instant_changes_nothing() {
         );
         let medium = medium_with(lab, &text)?;
         let photos = std::fs::read(disk_with_data(lab, "photos", 64, "the family's\n")?)?;
-        let fresh = || Machine::new(lab, &medium, &photos);
-
-        let (steps, undisturbed) = lab.step("undisturbed", || {
-            let machine = fresh()?;
+        let mut story = Self { lab, medium, photos, steps: Vec::new(), undisturbed: String::new() };
+        lab.step("undisturbed", || {
+            let machine = story.machine()?;
             let vm = machine.start("undisturbed")?;
             vm.wait_for_text(SET_UP, lab.patience(400))?;
-            let steps = told_steps(&vm.serial().text());
-            Ok((steps, machine.judge(&vm)?))
+            (story.steps, story.undisturbed) = (told_steps(&vm.serial().text()), machine.judge(&vm)?);
+            Ok(())
         })?;
-        ensure!(steps.len() > 15, "the consoles told only {steps:?}");
+        ensure!(story.steps.len() > 15, "the consoles told only {:?}", story.steps);
+        Ok(story)
+    }
 
-        let machine = fresh()?;
-        for (i, step) in steps.iter().enumerate() {
-            lab.step(&format!("cut at {step}"), || {
-                let vm = machine.start("cut-at-step")?;
-                // Where the cut before came too late, the next step may be the first that is left.
-                let later: Vec<&str> = steps[i..].iter().map(String::as_str).collect();
-                vm.wait_for_any(&later, lab.patience(400))?;
-                vm.power_cut(Survivors::Random(i as u64));
-                Ok(())
-            })?;
-        }
-        lab.step("as if undisturbed", || machine.finish(&undisturbed))?;
-
-        let mut random = Random::new(20);
-        let mut machine = fresh()?;
-        for cut in 0..CUTS {
-            let wait = Duration::from_millis(random.below(LONGEST));
-            let is_set_up = lab.step(&format!("cut {} ms after the first step", wait.as_millis()), || {
-                let vm = machine.start("cut-at-random")?;
-                let mut first: Vec<&str> = steps.iter().map(String::as_str).collect();
-                first.push("login:");
-                vm.wait_for_any(&first, lab.patience(400))?;
-                thread::sleep(wait);
-                let is_set_up = vm.serial().text().contains(SET_UP) || vm.serial().text().contains("login:");
-                vm.power_cut(Survivors::Random(random.next_u64()));
-                Ok(is_set_up)
-            })?;
-            if is_set_up || cut + 1 == CUTS {
-                lab.step("as if undisturbed", || machine.finish(&undisturbed))?;
-                machine = fresh()?;
-            }
-        }
-        Ok(())
-    });
+    /// One that nothing happened to yet.
+    fn machine(&self) -> Result<Machine<'a>> {
+        Machine::new(self.lab, &self.medium, &self.photos)
+    }
 }
 
 /// The lines that told of a step, without what follows the first word behind the number: `Hearth: 3/14 the`.
