@@ -32,14 +32,32 @@ pub fn install(program: &'static str) -> Result<()> {
         end_programs();
         // Held until the end, so that nothing gets its final name or begins meanwhile.
         let unfinished = unfinished();
-        for path in unfinished.iter() {
-            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
-        }
+        remove(&unfinished);
         let words = *LAST_WORDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         say(format_args!("\n{program}: {words}"));
         std::process::exit(i32::from(Exit::Interrupted.code()));
     })
     .context("installing the Ctrl-C handler")
+}
+
+/// How long what other threads still do is given to end.
+const STILL_WRITING: Duration = Duration::from_millis(10);
+
+/// How often what comes again is removed again.
+const REMOVALS: usize = 100;
+
+/// Removes files and folders. Other threads do not know yet that this is the end: what they put
+/// into a folder meanwhile keeps it from going, or makes it anew, so it is looked at again.
+fn remove(paths: &[PathBuf]) {
+    for _ in 0..REMOVALS {
+        for path in paths {
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+        }
+        std::thread::sleep(STILL_WRITING);
+        if !paths.iter().any(|path| path.exists()) {
+            return;
+        }
+    }
 }
 
 /// For the half of us that runs inside a sandbox: a signal from the terminal reaches it too,
@@ -251,5 +269,23 @@ mod tests {
         fs::write(&part, "x").unwrap();
         file.finish(&done).unwrap();
         assert!(done.exists() && !part.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_still_written_to_goes_too() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("scratch");
+        fs::create_dir(&dir).unwrap();
+        let writer = std::thread::spawn({
+            let dir = dir.clone();
+            // Until the folder is gone.
+            move || (0..).take_while(|count| fs::write(dir.join(count.to_string()), "x").is_ok()).count()
+        });
+        while fs::read_dir(&dir).unwrap().next().is_none() {
+            std::thread::yield_now();
+        }
+        remove(&[dir.clone()]);
+        assert!(!dir.exists());
+        assert!(writer.join().unwrap() > 0);
     }
 }
