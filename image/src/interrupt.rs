@@ -144,8 +144,10 @@ pub struct Scratch(tempfile::TempDir);
 impl Scratch {
     /// An empty one.
     pub fn new() -> Result<Self> {
+        // Taken first: at an interruption it waits here, instead of making what nobody removes.
+        let mut unfinished = unfinished();
         let dir = tempfile::tempdir().context("making a scratch folder")?;
-        unfinished().push(dir.path().to_owned());
+        unfinished.push(dir.path().to_owned());
         Ok(Self(dir))
     }
 
