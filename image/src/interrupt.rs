@@ -130,10 +130,12 @@ pub fn finish_all(mut files: Vec<(Unfinished, PathBuf)>) -> Result<()> {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        unfinished().retain(|path| *path != self.path);
+        // Held until it is gone: an interruption that came between would leave it.
+        let mut unfinished = unfinished();
         if !self.finished {
             let _ = fs::remove_file(&self.path);
         }
+        unfinished.retain(|path| *path != self.path);
     }
 }
 
@@ -159,7 +161,10 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        unfinished().retain(|path| path != self.0.path());
+        // As for a file. It may have thousands in it.
+        let mut unfinished = unfinished();
+        let _ = fs::remove_dir_all(self.0.path());
+        unfinished.retain(|path| path != self.0.path());
     }
 }
 
