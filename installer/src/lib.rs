@@ -31,3 +31,4 @@ pub mod setup;
 pub mod status;
 pub mod units;
 pub mod users;
+pub mod web;

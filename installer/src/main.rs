@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, run, setup, status, users};
+use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, run, setup, status, users, web};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -48,6 +48,9 @@ enum Command {
     User(users::Command),
     /// Open the encrypted disks: asks for what opens them, then mounts data and starts Docker.
     Unlock(UnlockArgs),
+    /// Serve the page of http://hearth.local on the socket that systemd gives.
+    #[command(hide = true)]
+    Web,
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
     /// Keep the door that SSH is before setup.
@@ -170,6 +173,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::User(command) => users::run(&command),
         Command::Unlock(args) if args.at_console => encryption::at_console(),
         Command::Unlock(_) => encryption::unlock(),
+        Command::Web => web::run(),
     }
 }
 

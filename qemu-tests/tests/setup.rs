@@ -80,6 +80,13 @@ fn an_answer_file_prepares_the_whole_machine() {
             }
             Ok(())
         })?;
+        lab.step("the page in a browser", || {
+            let page = vm.http_get(80, "attic.local", "/", lab.patience(10))?;
+            let told = page.body.contains("<h1>attic</h1>") && page.body.contains("It is set up. Its data is there");
+            ensure!(page.status == 200 && told, "the page is {page:?}");
+            ensure!(![TOKEN, "@example.org"].iter().any(|word| page.body.contains(word)), "it tells {}", page.body);
+            Ok(())
+        })?;
         lab.step("the name, the portal, the networks", || {
             ensure!(
                 sh("hostname")? == "attic" && sh("readlink /etc/localtime")?.ends_with("Europe/Berlin"),

@@ -447,7 +447,7 @@ fn tell_udev(disk: &str) -> Result<()> {
     wait_for_udev()
 }
 
-fn is_mounted(path: &str) -> Result<bool> {
+pub(crate) fn is_mounted(path: &str) -> Result<bool> {
     let text = fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     Ok(text.lines().any(|line| line.split(' ').nth(4) == Some(path)))
 }

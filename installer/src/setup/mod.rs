@@ -14,6 +14,7 @@ mod journal;
 mod mounts;
 mod moved;
 pub mod plan;
+mod progress;
 pub mod refusal;
 mod remains;
 pub mod roles;
@@ -39,11 +40,12 @@ use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
+pub use progress::Progress;
 pub(crate) use moved::MOVED;
 use plan::{Planned, Route, SetupPlan, Surveys};
 pub use remains::{Remains, roles_of};
 use source::Found;
-pub(crate) use take::SEALED;
+pub(crate) use take::{APPROVED, SEALED};
 
 /// Why an answer file was not followed, for the page.
 pub const FAILED: &str = "/run/hearth/setup-failed";
