@@ -22,6 +22,7 @@ pub mod layout;
 pub mod machine;
 pub mod manifest;
 pub mod nearest;
+pub mod notify;
 pub mod page;
 pub mod passphrase;
 pub mod render;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, run, setup, status, users, web};
+use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, notify, page, run, setup, status, users, web};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -46,6 +46,9 @@ enum Command {
     /// Look after the people of the portal.
     #[command(subcommand)]
     User(users::Command),
+    /// Tell the owner something by mail.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Open the encrypted disks: asks for what opens them, then mounts data and starts Docker.
     Unlock(UnlockArgs),
     /// Serve the page of http://hearth.local on the socket that systemd gives.
@@ -160,6 +163,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
         Command::Claim(command) => claim::command::run(command),
         Command::Facts(args) => show_facts(&args),
+        Command::Notify(command) => notify::run(&command),
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),

@@ -76,9 +76,8 @@ fn all<M: Machine>() -> Vec<Step<M>> {
 /// Carries on with the setup that is not finished; nothing to do is fine.
 pub fn resume(machine: &mut impl Machine, now: &str) -> Result<()> {
     let done = carry_on(machine, now);
-    match &done {
-        Ok(()) => Progress::end(machine),
-        Err(error) => Progress::stopped(error).tell(machine),
+    if let Err(error) = &done {
+        Progress::stopped(error).tell(machine);
     }
     done
 }
@@ -141,6 +140,7 @@ fn seal(machine: &mut impl Machine, job: &Job, journal: &Journal) -> Result<()> 
     }
     machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
     machine.remove_file(ANSWERS)?;
+    Progress::end(machine);
     machine.say(&format!("{VOICE}: this machine is set up."));
     Ok(())
 }
