@@ -108,12 +108,14 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
 fn in_a_browser(lab: &Lab, vm: &Vm, code: &str) -> Result<()> {
     let get = |path: &str| vm.http_get(80, "hearth.local", path, lab.patience(10));
     let page = get("/")?;
-    let told = ["It waits for somebody to set it up.", "ssh setup@hearth.local"].iter().all(|words| page.body.contains(words));
+    let told =
+        ["It waits for somebody to set it up.", "ssh setup@hearth.local"].iter().all(|words| page.body.contains(words));
     ensure!(page.status == 200 && told && !page.body.contains(code), "the page is {page:?}");
     let policy = page.header("content-security-policy").unwrap_or_default();
     ensure!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "the policy is {policy}");
     ensure!(get("/authorized_keys")?.status == 404, "there is more than one page");
-    let may = "pid=$(systemctl show -P MainPID hearth-web.service); stat -c %u /proc/$pid; nsenter -t $pid -n ip -br link";
+    let may =
+        "pid=$(systemctl show -P MainPID hearth-web.service); stat -c %u /proc/$pid; nsenter -t $pid -n ip -br link";
     let may = vm.root_sh(may, lab.patience(20))?.ok()?;
     let (user, links) = may.split_once('\n').unwrap_or_default();
     ensure!(user != "0" && links.starts_with("lo ") && links.lines().count() == 1, "it is {user}, with {links}");

@@ -43,12 +43,7 @@ pub fn run(command: &Command) -> Result<()> {
 }
 
 /// The test, with any way to send.
-fn test(
-    mail: &Mail,
-    notice: &Notice,
-    dry_run: bool,
-    send: &dyn Fn(&Mail, &Notice) -> Result<Outcome>,
-) -> Result<()> {
+fn test(mail: &Mail, notice: &Notice, dry_run: bool, send: &dyn Fn(&Mail, &Notice) -> Result<Outcome>) -> Result<()> {
     print(&wrap("", &format!("A test message from {}, by {}.", mail.route(), mail.place())))?;
     if dry_run {
         let lines = notice.lines.iter().flat_map(|line| wrap("  | ", line));
@@ -59,7 +54,10 @@ fn test(
     let outcome = send(mail, notice)?;
     print(&outcome.steps())?;
     outcome.judge()?;
-    print(&wrap("", "Look whether it has arrived: a server that takes a message may still keep it back, as spam for example."))
+    print(&wrap(
+        "",
+        "Look whether it has arrived: a server that takes a message may still keep it back, as spam for example.",
+    ))
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use super::transcript::{Asked, Exchange, Transcript};
 use crate::exit::{Exit, mark};
 use crate::page::text::{cut, wrap};
 
+/// What `timeout` ends with when it had to stop curl.
+const STOPPED: i32 = 124;
+
 /// How much of what a server says is told: it may say anything, at any length.
 const LENGTH: usize = 300;
 
@@ -81,7 +84,8 @@ impl Outcome {
     fn failure(&self) -> Failure {
         let Mail { server, port, .. } = &self.mail;
         let network = |what: String, remedy: &str| Failure { what, remedy: remedy.to_owned(), exit: Exit::Dependency };
-        let complaint = self.talk.complaint.as_ref().map(|text| format!(" ({})", cut(text, LENGTH))).unwrap_or_default();
+        let complaint =
+            self.talk.complaint.as_ref().map(|text| format!(" ({})", cut(text, LENGTH))).unwrap_or_default();
         match self.code {
             Some(6) => network(
                 format!("the name {server} could not be looked up"),
@@ -91,7 +95,7 @@ impl Outcome {
                 format!("no connection to {server}, port {port}, came about"),
                 "Compare `mail.server` and `mail.port` with what the provider says. Some networks let no mail out",
             ),
-            Some(28) => network(format!("{server} did not answer in time, {}", self.stage()), PORTS),
+            Some(28 | STOPPED) => network(format!("{server} did not answer in time, {}", self.stage()), PORTS),
             Some(35) => network(format!("{server}, port {port}, does not speak TLS{complaint}"), PORTS),
             Some(60) => network(
                 format!("the certificate of {server} was not accepted{complaint}"),
@@ -108,7 +112,7 @@ impl Outcome {
 
     /// What the server refused.
     fn refusal(&self) -> Option<Failure> {
-        let refused = self.talk.exchanges.iter().rfind(|one| !one.reply.is_empty() && !one.is_good())?;
+        let refused = self.asked().rfind(|one| !one.reply.is_empty() && !one.is_good())?;
         let server = &self.mail.server;
         let (what, remedy) = match &refused.asked {
             Asked::Greeting | Asked::Hello => (
@@ -129,7 +133,7 @@ impl Outcome {
                 "Compare `mail.to` with the address. A server that takes mail for its own people alone wants a login",
             ),
             Asked::StartTls => (format!("{server} does not encrypt now"), "Try again later"),
-            Asked::Data | Asked::Message | Asked::Other => (
+            Asked::Data | Asked::Message | Asked::End => (
                 format!("{server} does not take the message"),
                 "What it says is all that is known: full mailboxes and spam filters are frequent",
             ),
@@ -140,12 +144,12 @@ impl Outcome {
 
     /// How far it was when it ended.
     fn stage(&self) -> &'static str {
-        match self.talk.exchanges.last().map(|exchange| &exchange.asked) {
+        match self.asked().next_back().map(|exchange| &exchange.asked) {
             None if self.talk.address.is_none() => "before there was a connection",
             None | Some(Asked::Greeting) => "before its greeting was through",
             Some(Asked::Hello | Asked::StartTls) if !self.is_encrypted() => "before the connection was encrypted",
             Some(Asked::Hello | Asked::StartTls | Asked::Login) => "before the login was through",
-            Some(Asked::Sender | Asked::Recipient(_) | Asked::Other) => "when it was told who sends to whom",
+            Some(Asked::Sender | Asked::Recipient(_) | Asked::End) => "when it was told who sends to whom",
             Some(Asked::Data | Asked::Message) => "when it was sent the message",
         }
     }
@@ -158,6 +162,11 @@ impl Outcome {
                 heard(&Asked::StartTls).is_some_and(|at| self.talk.exchanges.get(at + 1).is_some_and(Exchange::is_good))
             }
         }
+    }
+
+    /// All but the goodbye.
+    fn asked(&self) -> impl DoubleEndedIterator<Item = &Exchange> {
+        self.talk.exchanges.iter().filter(|exchange| exchange.asked != Asked::End)
     }
 
     fn first(&self, asked: &Asked) -> Option<&Exchange> {

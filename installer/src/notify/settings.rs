@@ -130,7 +130,12 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_usual_value() {
-        let left_out = ["security = \"tls\"\n", "port = 465\n", "username = \"ada@example.org\"\n", "password = \"open sesame please\"\n"];
+        let left_out = [
+            "security = \"tls\"\n",
+            "port = 465\n",
+            "username = \"ada@example.org\"\n",
+            "password = \"open sesame please\"\n",
+        ];
         let text = left_out.iter().fold(ANSWERS.to_owned(), |text, line| text.replace(line, ""));
         let mail = Mail::configured(&set_up(&text)).unwrap();
         assert_eq!((mail.port, mail.security, mail.login), (587, Security::Starttls, None));

@@ -72,23 +72,24 @@ fn encrypted(stream: std::net::TcpStream) -> StreamOwned<ServerConnection, std::
     StreamOwned::new(ServerConnection::new(Arc::new(config.unwrap())).unwrap(), stream)
 }
 
+/// Gives the answer to `command`; nothing if that was the end.
+fn say<S: Read + Write>(stream: &mut BufReader<S>, odd: Odd, command: &str, usual: &str) -> Option<()> {
+    let answer = odd.iter().find(|(word, _)| command.starts_with(word)).map_or(usual, |(_, answer)| answer);
+    if answer.is_empty() {
+        // Until whoever waits has had enough.
+        let _ = stream.read_to_string(&mut String::new());
+        return None;
+    }
+    let socket = stream.get_mut();
+    socket.write_all(format!("{answer}\r\n").as_bytes()).and_then(|()| socket.flush()).ok()
+}
+
 /// Talks until the end; something if the rest is to be encrypted.
 fn talk(stream: impl Read + Write, odd: Odd, heard: &mut String, starttls: bool) -> Option<()> {
     let mut stream = BufReader::new(stream);
-    let encrypts_later = starttls;
     let greets = heard.is_empty();
-    let mut say = |stream: &mut BufReader<_>, command: &str, usual: &str| {
-        let answer = odd.iter().find(|(word, _)| command.starts_with(word)).map_or(usual, |(_, answer)| answer);
-        if answer.is_empty() {
-            // Until whoever waits has had enough.
-            let _ = stream.read_to_string(&mut String::new());
-            return None;
-        }
-        let write = |stream: &mut dyn Write| stream.write_all(format!("{answer}\r\n").as_bytes()).and_then(|()| stream.flush());
-        write(stream.get_mut()).ok()
-    };
     if greets {
-        say(&mut stream, "greeting", "220 localhost ESMTP")?;
+        say(&mut stream, odd, "greeting", "220 localhost ESMTP")?;
     }
     let mut text = false;
     loop {
@@ -101,25 +102,25 @@ fn talk(stream: impl Read + Write, odd: Odd, heard: &mut String, starttls: bool)
         if text {
             if line == "." {
                 text = false;
-                say(&mut stream, "text", "250 2.0.0 queued as ABC")?;
+                say(&mut stream, odd, "text", "250 2.0.0 queued as ABC")?;
             }
             continue;
         }
         match line.split(' ').next().unwrap_or_default() {
-            "EHLO" if encrypts_later => say(&mut stream, line, "250-localhost\r\n250 STARTTLS")?,
-            "EHLO" => say(&mut stream, line, "250-localhost\r\n250-SIZE 10000\r\n250 AUTH PLAIN")?,
-            "STARTTLS" if encrypts_later => {
-                say(&mut stream, line, "220 go on")?;
+            "EHLO" if starttls => say(&mut stream, odd, line, "250-localhost\r\n250 STARTTLS")?,
+            "EHLO" => say(&mut stream, odd, line, "250-localhost\r\n250-SIZE 10000\r\n250 AUTH PLAIN")?,
+            "STARTTLS" if starttls => {
+                say(&mut stream, odd, line, "220 go on")?;
                 return Some(());
             }
-            "AUTH" if line == "AUTH PLAIN" => say(&mut stream, "challenge", "334 ")?,
+            "AUTH" if line == "AUTH PLAIN" => say(&mut stream, odd, "challenge", "334 ")?,
             "DATA" => {
-                say(&mut stream, line, "354 go on")?;
+                say(&mut stream, odd, line, "354 go on")?;
                 text = true;
             }
-            "MAIL" | "RCPT" => say(&mut stream, line, "250 2.1.0 fine")?,
-            "QUIT" => say(&mut stream, line, "221 bye")?,
-            _ => say(&mut stream, "login", "235 2.7.0 welcome")?,
+            "MAIL" | "RCPT" => say(&mut stream, odd, line, "250 2.1.0 fine")?,
+            "QUIT" => say(&mut stream, odd, line, "221 bye")?,
+            _ => say(&mut stream, odd, "login", "235 2.7.0 welcome")?,
         }
     }
 }
@@ -129,7 +130,11 @@ fn patience() -> Patience {
 }
 
 /// What is told of a test at such a server, and what that heard. The error comes with its code.
-fn tested(tls: Tls, odd: Odd, change: impl Fn(&mut Mail, &mut Patience)) -> (Vec<String>, Result<(), (u8, String)>, String) {
+fn tested(
+    tls: Tls,
+    odd: Odd,
+    change: impl Fn(&mut Mail, &mut Patience),
+) -> (Vec<String>, Result<(), (u8, String)>, String) {
     let (port, server) = server(tls, odd);
     let (mut mail, mut patience) = (mail(port), patience());
     if tls == Tls::AtOnce {
@@ -230,7 +235,8 @@ fn a_server_that_says_nothing_is_not_waited_for_and_one_that_is_not_there_is_tol
         assert!(code == 5 && error.contains("did not answer in time") && error.contains(stage), "{odd:?}: {error}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let failed = |mail: &Mail| format!("{:#}", send_with(mail, &Notice::test("x"), &patience()).unwrap().judge().unwrap_err());
+    let failed =
+        |mail: &Mail| format!("{:#}", send_with(mail, &Notice::test("x"), &patience()).unwrap().judge().unwrap_err());
     assert!(failed(&mail(closed.port())).contains("no connection to localhost, port "));
     let nowhere = Mail { server: "nowhere.invalid".to_owned(), ..mail(25) };
     assert!(failed(&nowhere).contains("nowhere.invalid could not be looked up"));

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::answers::{STARS, Secret};
 
-/// Stands before the server's address, at the very end.
-pub(super) const ADDRESS: &str = "server address: ";
+/// What curl says, by its version, when a connection came about; the address follows in parentheses.
+const CONNECTED: [&str; 2] = ["* Connected to ", "* Established connection to "];
 
 /// What was asked of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub(super) enum Asked {
     Data,
     /// To have taken it.
     Message,
-    /// Anything else.
-    Other,
+    /// To end.
+    End,
 }
 
 /// Something that was asked, and the answer.
@@ -84,8 +84,9 @@ impl Transcript {
                 out.tls = Some(tls.to_owned());
             } else if let Some((_, complaint)) = line.strip_prefix("curl: (").and_then(|rest| rest.split_once(") ")) {
                 out.complaint = Some(covered(complaint, password));
-            } else if let Some(address) = line.strip_prefix(ADDRESS) {
-                out.address = Some(address.to_owned()).filter(|address| !address.is_empty());
+            } else if let Some(rest) = CONNECTED.iter().find_map(|words| line.strip_prefix(words)) {
+                let address = rest.split_once('(').and_then(|(_, rest)| rest.split([')', ' ']).next());
+                out.address = address.map(str::to_owned);
             }
         }
         out
@@ -118,14 +119,16 @@ impl Transcript {
             "STARTTLS" => Asked::StartTls,
             "AUTH" => Asked::Login,
             // What follows AUTH until its answer is the login itself.
-            _ if self.exchanges.last().is_some_and(|last| last.asked == Asked::Login && last.reply.is_empty()) => return,
+            _ if self.exchanges.last().is_some_and(|last| last.asked == Asked::Login && last.reply.is_empty()) => {
+                return;
+            }
             "MAIL" => Asked::Sender,
             "RCPT" => {
                 let to = command.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
                 Asked::Recipient(to.map_or_else(String::new, |(to, _)| to.to_owned()))
             }
             "DATA" => Asked::Data,
-            _ => Asked::Other,
+            _ => Asked::End,
         };
         self.begin(asked);
     }
@@ -168,9 +171,8 @@ mod tests {
 } [99 bytes data]
 * We are completely uploaded and fine
 < 250 queued as ABC
-* Connection #0 to host left intact
-
-server address: 192.0.2.1
+> QUIT
+< 221 bye
 ";
 
     #[test]
@@ -178,9 +180,9 @@ server address: 192.0.2.1
         let password = Secret::new("open sesame".to_owned());
         let read = Transcript::read(SAID, Some(&password));
         let asked: Vec<&Asked> = read.exchanges.iter().map(|exchange| &exchange.asked).collect();
-        use Asked::{Data, Greeting, Hello, Login, Message, Sender, StartTls};
+        use Asked::{Data, End, Greeting, Hello, Login, Message, Sender, StartTls};
         let to = Asked::Recipient("b@example.org".to_owned());
-        assert_eq!(asked, [&Greeting, &Hello, &StartTls, &Hello, &Login, &Sender, &to, &Data, &Message]);
+        assert_eq!(asked, [&Greeting, &Hello, &StartTls, &Hello, &Login, &Sender, &to, &Data, &Message, &End]);
         assert_eq!(read.exchanges[6].said(), "250-yes 250 ok");
         assert_eq!(read.exchanges[8].reply, ["250 queued as ABC"]);
         assert!(read.exchanges.iter().all(Exchange::is_good));
@@ -202,8 +204,10 @@ server address: 192.0.2.1
 
     #[test]
     fn what_curl_complains_about_is_kept() {
-        let read = Transcript::read("* closing\ncurl: (60) SSL certificate problem: unable\n\nserver address: \n", None);
+        let read = Transcript::read("* closing\ncurl: (60) SSL certificate problem: unable\n", None);
         assert_eq!(read.complaint.as_deref(), Some("SSL certificate problem: unable"));
         assert_eq!((read.address, read.exchanges.len()), (None, 0));
+        let read = Transcript::read("* Established connection to x (2001:db8::1 port 25) from y (z port 1)", None);
+        assert_eq!(read.address.as_deref(), Some("2001:db8::1"));
     }
 }

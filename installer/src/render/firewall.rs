@@ -78,7 +78,11 @@ impl Protocol {
 pub fn table(core: bool, lan_dns: bool) -> Vec<Exposure> {
     let mut table = vec![SSH, MDNS];
     // Where there is no Traefik, its first port is the page's.
-    if core { table.extend(TRAEFIK) } else { table.push(PAGE) }
+    if core {
+        table.extend(TRAEFIK)
+    } else {
+        table.push(PAGE)
+    }
     if lan_dns {
         table.extend(DNS);
     }

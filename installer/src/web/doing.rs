@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(setup().judge(), Doing::Waiting);
         assert_eq!(Seen { moved: true, ..setup() }.judge(), Doing::Moved);
         assert_eq!(Seen { adopted: true, ..setup() }.judge(), Doing::Looking);
-        let why = "[same-disk] `disks[1].disk`: ada's\n[not-listed] x\n[not-listed] y\n[Oh] no\nnothing was done".to_owned();
+        let why =
+            "[same-disk] `disks[1].disk`: ada's\n[not-listed] x\n[not-listed] y\n[Oh] no\nnothing was done".to_owned();
         let refused = Seen { not_followed: Some(why), moved: true, ..setup() }.judge();
         assert_eq!(refused, Doing::Refused(vec!["not-listed".to_owned(), "same-disk".to_owned()]));
     }

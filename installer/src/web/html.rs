@@ -250,7 +250,8 @@ mod tests {
             assert!(open_tags(&page).is_empty(), "{page}");
             for word in ["<script", "<form", "<input", "<img", "<link", " on", "javascript:", " style=", "<iframe"] {
                 let found = page.contains(word) && word.starts_with(['<', 'j']);
-                let attribute = word.starts_with(' ') && page.split('<').any(|tag| tag.split('>').next().unwrap().contains(word));
+                let attribute =
+                    word.starts_with(' ') && page.split('<').any(|tag| tag.split('>').next().unwrap().contains(word));
                 assert!(!found && !attribute, "{word} in {page}");
             }
             for word in ["lang=\"en\"", "name=\"viewport\"", "<h1>attic</h1>", "<main>", "In your router"] {
@@ -266,7 +267,8 @@ mod tests {
         let page = shown("hearth", Doing::Waiting);
         assert!(page.contains("ssh setup@hearth.local") && page.contains("This page does not know it."), "{page}");
         // Ten characters of the code's alphabet, as the console writes them.
-        let is_code = |word: &str| word.len() == 5 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let is_code =
+            |word: &str| word.len() == 5 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         let words: Vec<&str> = page.split(|c: char| !c.is_alphanumeric()).collect();
         assert!(!words.windows(2).any(|two| is_code(two[0]) && is_code(two[1])), "{page}");
     }

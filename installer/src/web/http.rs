@@ -72,7 +72,9 @@ fn request(head: &[u8]) -> Option<(&str, &str)> {
 /// Nothing is fetched, framed, sent or run; the page's own style alone counts.
 fn policy(style: &str) -> String {
     let hash = STANDARD.encode(Sha256::digest(style));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 }
 
 #[cfg(test)]
@@ -123,6 +125,10 @@ mod tests {
     #[test]
     fn the_style_is_allowed_by_what_it_is() {
         // printf %s 'p{}' | openssl dgst -sha256 -binary | base64
-        assert!(policy("p{}").contains("style-src 'sha256-gG2yISYereRMiG2lMXrbiUgi0Ubw9p7QCeWcroOvy9Y='"), "{}", policy("p{}"));
+        assert!(
+            policy("p{}").contains("style-src 'sha256-gG2yISYereRMiG2lMXrbiUgi0Ubw9p7QCeWcroOvy9Y='"),
+            "{}",
+            policy("p{}")
+        );
     }
 }

@@ -31,13 +31,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            seats: 16,
-            each: 4,
-            patience: Duration::from_secs(5),
-            length: 8 << 10,
-            idle: Duration::from_secs(30),
-        }
+        Self { seats: 16, each: 4, patience: Duration::from_secs(5), length: 8 << 10, idle: Duration::from_secs(30) }
     }
 }
 
