@@ -8,7 +8,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, notify, page, run, setup, status, users, web};
+use hearth::{
+    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, run, setup, status, users, web,
+};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ enum Command {
     /// Look after the people of the portal.
     #[command(subcommand)]
     User(users::Command),
+    /// Have the public name lead to where this machine is now.
+    Ddns(ddns::DdnsArgs),
     /// Tell the owner something by mail.
     #[command(subcommand)]
     Notify(notify::Command),
@@ -162,6 +166,7 @@ fn carry_out(command: Command) -> Result<()> {
         }
         Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
         Command::Claim(command) => claim::command::run(command),
+        Command::Ddns(args) => ddns::run(&args),
         Command::Facts(args) => show_facts(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Page(args) => show_page(&args),

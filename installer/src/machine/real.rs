@@ -16,7 +16,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks, neighbour,
+    Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks,
+    neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
@@ -357,6 +358,10 @@ impl Machine for Real {
 
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict> {
         duckdns::ask(duckdns::BASE, name, token, duckdns::PAUSE)
+    }
+
+    fn tell_duckdns(&mut self, name: &str, token: &Secret<String>, lead: Lead) -> Result<(Verdict, Option<IpAddr>)> {
+        duckdns::tell(duckdns::BASE, name, token, lead, duckdns::PAUSE)
     }
 
     fn admits(&self, port: u16) -> Result<Option<bool>> {

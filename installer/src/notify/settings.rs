@@ -1,13 +1,13 @@
 //! By which server mails go out: what setup kept of `[mail]`.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::Deserialize;
 
 use crate::answers::Secret;
 use crate::exit::{Exit, Kind as _};
 use crate::machine::Machine;
-use crate::render::present;
-use crate::render::secrets::{DIR, MAIL};
+use crate::render::secrets::MAIL;
+use crate::truth;
 
 /// How a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -50,13 +50,7 @@ struct Table {
 impl Mail {
     /// What this machine was set up with.
     pub fn configured(machine: &impl Machine) -> Result<Self> {
-        let bytes = machine.read_file(present::PATH)?;
-        let bytes = bytes.ok_or_else(|| {
-            anyhow!("{} is missing: this machine is not set up, or its data is locked or missing", present::PATH)
-        });
-        let text = String::from_utf8_lossy(&bytes.kind(Exit::Refused)?).into_owned();
-        let truth: Truth =
-            toml::from_str(&text).with_context(|| format!("reading [mail] in {}", present::PATH)).kind(Exit::Input)?;
+        let truth: Truth = truth::read(machine)?;
         let none = || {
             anyhow!(
                 "this machine knows no mail server: its answers have no [mail], so nobody is told anything by mail. \
@@ -64,7 +58,8 @@ impl Mail {
             )
         };
         let table = truth.mail.ok_or_else(none).kind(Exit::Refused)?;
-        let login = table.username.map(|name| Ok::<_, anyhow::Error>((name, password(machine)?))).transpose()?;
+        let password = || truth::secret(machine, MAIL.0);
+        let login = table.username.map(|name| Ok::<_, anyhow::Error>((name, password()?))).transpose()?;
         let port = table.port.unwrap_or(match table.security {
             Security::Starttls => 587,
             Security::Tls => 465,
@@ -89,18 +84,12 @@ impl Mail {
     }
 }
 
-fn password(machine: &impl Machine) -> Result<Secret<String>> {
-    let path = format!("{DIR}/{}", MAIL.0);
-    let bytes = machine.read_file(&path)?.map(zeroize::Zeroizing::new);
-    let bytes = bytes.ok_or_else(|| anyhow!("the password of the mail account is gone from {path}")).kind(Exit::Io)?;
-    Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::answers;
     use crate::machine::fake::Fake;
+    use crate::render::present;
     use crate::render::secrets::{Source, list};
     use crate::render::{File, Owner};
 
