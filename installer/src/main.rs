@@ -8,7 +8,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, run, setup, status, users};
+use hearth::{
+    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, run, setup, status, users, web,
+};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]
@@ -46,8 +48,16 @@ enum Command {
     /// Look after the people of the portal.
     #[command(subcommand)]
     User(users::Command),
+    /// Have the public name lead to where this machine is now.
+    Ddns(ddns::DdnsArgs),
+    /// Tell the owner something by mail.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Open the encrypted disks: asks for what opens them, then mounts data and starts Docker.
     Unlock(UnlockArgs),
+    /// Serve the page of http://hearth.local on the socket that systemd gives.
+    #[command(hide = true)]
+    Web,
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
     /// Keep the door that SSH is before setup.
@@ -156,7 +166,9 @@ fn carry_out(command: Command) -> Result<()> {
         }
         Command::BootChain(BootChainArgs { action: BootChainAction::Settle }) => bootchain::renew::settle(),
         Command::Claim(command) => claim::command::run(command),
+        Command::Ddns(args) => ddns::run(&args),
         Command::Facts(args) => show_facts(&args),
+        Command::Notify(command) => notify::run(&command),
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),
@@ -170,6 +182,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::User(command) => users::run(&command),
         Command::Unlock(args) if args.at_console => encryption::at_console(),
         Command::Unlock(_) => encryption::unlock(),
+        Command::Web => web::run(),
     }
 }
 

@@ -34,6 +34,7 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
         let page = page(lab, &vm)?;
         let code = visitor::code(&page)?;
         no_failed_units(lab, &vm)?;
+        lab.step("the page in a browser", || in_a_browser(lab, &vm, &code))?;
         let try_codes = |codes: &[&str], options: &[&str]| {
             knock(lab, ssh(lab, &vm, "setup", Brings::Codes(codes), options)?, lab.patience(30))
         };
@@ -101,6 +102,24 @@ fn s9_a_code_opens_one_session_and_five_wrong_ones_close_it() {
             Ok(())
         })
     });
+}
+
+/// `http://hearth.local` tells how to come in, and not the code; what answers there may next to nothing.
+fn in_a_browser(lab: &Lab, vm: &Vm, code: &str) -> Result<()> {
+    let get = |path: &str| vm.http_get(80, "hearth.local", path, lab.patience(10));
+    let page = get("/")?;
+    let told =
+        ["It waits for somebody to set it up.", "ssh setup@hearth.local"].iter().all(|words| page.body.contains(words));
+    ensure!(page.status == 200 && told && !page.body.contains(code), "the page is {page:?}");
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    ensure!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "the policy is {policy}");
+    ensure!(get("/authorized_keys")?.status == 404, "there is more than one page");
+    let may =
+        "pid=$(systemctl show -P MainPID hearth-web.service); stat -c %u /proc/$pid; nsenter -t $pid -n ip -br link";
+    let may = vm.root_sh(may, lab.patience(20))?.ok()?;
+    let (user, links) = may.split_once('\n').unwrap_or_default();
+    ensure!(user != "0" && links.starts_with("lo ") && links.lines().count() == 1, "it is {user}, with {links}");
+    Ok(())
 }
 
 /// The first page, from its title to its menu.

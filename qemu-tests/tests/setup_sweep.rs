@@ -29,6 +29,12 @@ const ROUTER: &str = "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --
 const KNOWN: &str =
     "22,53,80,443,631,1080,2019,2375-2377,3000,4321,5000-5001,5335,5353,8000,8080-8081,8443,8888,9000,9091";
 
+/// What neighbours reach: SSH, and Hearth's page.
+const OPEN: &str = "22/tcp 80/tcp";
+
+/// Stands before what somebody behind a router saw.
+const ROUTED: &str = "from behind a router:";
+
 /// In the guest: programs that listen everywhere, and a container that publishes a port.
 const LISTENERS: &str = r#"
 systemd-run --quiet --unit=tcp-listener busybox nc -ll -p 4321 -e /bin/echo here
@@ -53,7 +59,7 @@ exit 1
 "#;
 
 #[test]
-fn s5_only_ssh_and_mdns_are_reachable_at_any_time() {
+fn s5_only_ssh_mdns_and_the_page_are_reachable_at_any_time_and_by_neighbours_alone() {
     scenario("setup-sweep", SHARE, |lab| {
         let wire = Wire::new()?;
         let neighbour = Station::start(lab, &wire, "10.77.0.1/24")?;
@@ -81,7 +87,7 @@ fn s5_only_ssh_and_mdns_are_reachable_at_any_time() {
         lab.step("after setup", || target.sweep(lab, &neighbour, "1-65535"))?;
         lab.step("through a route to containers", || target.sweep_container(lab, &vm, &neighbour))?;
 
-        let watch = target.watch(&neighbour, "22,2375,4321,4322,8080")?;
+        let watch = target.watch(&neighbour, "22,80,2375,4321,4322,8080")?;
         lab.step("docker restarts", || {
             for _ in 0..3 {
                 vm.root_sh("systemctl restart docker && sleep 2", lab.patience(120))?.ok()?;
@@ -89,7 +95,7 @@ fn s5_only_ssh_and_mdns_are_reachable_at_any_time() {
             vm.root_sh("iptables -F DOCKER-USER; ip6tables -F DOCKER-USER; sleep 5", lab.patience(30))?.ok()?;
             watch.end(lab)
         })?;
-        let watch = target.watch(&neighbour, "22,2375,4321,4322,8080")?;
+        let watch = target.watch(&neighbour, "22,80,2375,4321,4322,8080")?;
         lab.step("the machine restarts", || {
             vm.serial().skip();
             vm.root_sh("systemctl reboot --no-block", lab.patience(30))?.ok()?;
@@ -139,9 +145,9 @@ impl Target {
             ensure!(said.contains("Host is up"), "no way leads behind a router and back:\n{said}");
         }
         for (who, options, address, open) in [
-            ("a neighbour", "", &self.v4, "22/tcp"),
-            ("a neighbour", "-6", global, "22/tcp"),
-            ("a neighbour", "-6 -e lan0", &format!("{link}%lan0"), "22/tcp"),
+            ("a neighbour", "", &self.v4, OPEN),
+            ("a neighbour", "-6", global, OPEN),
+            ("a neighbour", "-6 -e lan0", &format!("{link}%lan0"), OPEN),
             ("somebody behind a router", "-S 10.88.0.2 -e lan0", &self.v4, ""),
             ("somebody behind a router", "-6 -S fd88::2 -e lan0", global, ""),
         ] {
@@ -189,13 +195,14 @@ impl Target {
 
     /// Asks these ports again and again, until the end.
     fn watch(&self, from: &Station, ports: &str) -> Result<Watch<'_>> {
-        let rounds: Vec<String> = [
+        let round = [
             nmap("-sS", "", ports, &self.v4),
             nmap("-sS", "-6", ports, &self.v6[0]),
+            format!("echo '{ROUTED}'"),
             nmap("-sS", "-S 10.88.0.2 -e lan0", ports, &self.v4),
-        ]
-        .into();
-        let log = from.serve(&format!("while :; do {}; done", rounds.join("; ")))?;
+            "echo 'as a neighbour:'".to_owned(),
+        ];
+        let log = from.serve(&format!("while :; do {}; done", round.join("; ")))?;
         Ok(Watch { log, target: self })
     }
 }
@@ -207,7 +214,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// What was reached meanwhile: SSH by a neighbour, nothing else, and it was asked often.
+    /// What was reached meanwhile: SSH and the page by a neighbour, nothing else, and it was asked often.
     fn end(self, lab: &Lab) -> Result<()> {
         // The last round should be whole.
         thread::sleep(lab.patience(2));
@@ -215,8 +222,11 @@ impl Watch<'_> {
         let rounds = said.matches("Nmap done").count();
         ensure!(rounds >= 6, "there were only {rounds} looks at {}:\n{said}", self.target.v4);
         let open = reached(&said, false);
-        let more: Vec<&&str> = open.iter().filter(|port| **port != "22/tcp").collect();
+        let more: Vec<&&str> = open.iter().filter(|port| !OPEN.split(' ').any(|open| open == **port)).collect();
         ensure!(more.is_empty(), "{more:?} was reachable for a moment:\n{said}");
+        let routed = said.split(ROUTED).skip(1).filter_map(|part| part.split("as a neighbour:").next());
+        let routed: Vec<&str> = routed.flat_map(|part| reached(part, false)).collect();
+        ensure!(routed.is_empty(), "{routed:?} was reachable from behind a router for a moment:\n{said}");
         Ok(())
     }
 }

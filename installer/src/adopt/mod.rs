@@ -36,7 +36,7 @@ use approve::Approved;
 pub(crate) use approve::By;
 
 /// What went wrong while the plan was carried out, for the page.
-const FAILED: &str = "/run/hearth/adopt-failed";
+pub(crate) const FAILED: &str = "/run/hearth/adopt-failed";
 
 /// The credential that approves without a person.
 const CREDENTIAL: &str = "hearth.adopt";

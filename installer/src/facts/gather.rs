@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::volumes::{looks, pieces_of};
-use super::{Disk, Facts, IMAGE_FILE, Nic, Raw, RawAdapter, RawNic, lvm, net, probe};
+use super::{Disk, Facts, IMAGE_FILE, Mode, Nic, Raw, RawAdapter, RawNic, lvm, net, probe};
 use crate::run::Cmd;
 
 /// The UEFI variable that says whether Secure Boot is enforced.
@@ -23,6 +23,11 @@ const DMI: [&str; 5] = ["sys_vendor", "product_name", "product_uuid", "board_ven
 /// Looks at this machine.
 pub fn gather() -> Result<Facts> {
     Facts::from_raw(&read_raw()?)
+}
+
+/// What this start is for: the part of the facts that any user may ask for.
+pub fn mode_now() -> Option<Mode> {
+    super::system::mode(&text("/proc/cmdline"))
 }
 
 /// The disks as they are now: the part of the facts that any Linux workstation can tell.

@@ -23,7 +23,7 @@ use anyhow::Result;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-pub use duckdns::Verdict;
+pub use duckdns::{Lead, Verdict};
 pub(crate) use real::on_hearth;
 pub use repository::Repository;
 
@@ -309,6 +309,9 @@ pub trait Machine {
 
     /// Whether DuckDNS takes `token` for `name`. No address of the name is changed.
     fn ask_duckdns(&self, name: &str, token: &Secret<String>) -> Result<Verdict>;
+
+    /// Has DuckDNS lead `name` there; and the address that it then leads to, as DuckDNS says.
+    fn tell_duckdns(&mut self, name: &str, token: &Secret<String>, lead: Lead) -> Result<(Verdict, Option<IpAddr>)>;
 
     /// Whether the firewall lets a neighbour come to a TCP port of this machine; nothing where that cannot be tried.
     fn admits(&self, port: u16) -> Result<Option<bool>>;

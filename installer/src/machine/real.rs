@@ -16,7 +16,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks, neighbour,
+    Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks,
+    neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
@@ -359,6 +360,10 @@ impl Machine for Real {
         duckdns::ask(duckdns::BASE, name, token, duckdns::PAUSE)
     }
 
+    fn tell_duckdns(&mut self, name: &str, token: &Secret<String>, lead: Lead) -> Result<(Verdict, Option<IpAddr>)> {
+        duckdns::tell(duckdns::BASE, name, token, lead, duckdns::PAUSE)
+    }
+
     fn admits(&self, port: u16) -> Result<Option<bool>> {
         neighbour::admitted(port)
     }
@@ -447,7 +452,7 @@ fn tell_udev(disk: &str) -> Result<()> {
     wait_for_udev()
 }
 
-fn is_mounted(path: &str) -> Result<bool> {
+pub(crate) fn is_mounted(path: &str) -> Result<bool> {
     let text = fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     Ok(text.lines().any(|line| line.split(' ').nth(4) == Some(path)))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::Table;
-use super::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
+use super::{Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::answers::{FileSystem, Secret};
 use crate::encryption::{Key, Keys, mapped};
 use crate::facts::{Content, Disk, Facts, Volume};
@@ -357,6 +357,11 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {
         Ok(Verdict::Unknown("a dry run asks nobody".to_owned()))
+    }
+
+    fn tell_duckdns(&mut self, name: &str, _: &Secret<String>, lead: Lead) -> Result<(Verdict, Option<IpAddr>)> {
+        self.note(format!("have DuckDNS lead {name} to {lead}"));
+        Ok((Verdict::Belong, None))
     }
 
     fn admits(&self, _: u16) -> Result<Option<bool>> {

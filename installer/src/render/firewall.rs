@@ -5,7 +5,7 @@
 use super::{File, Owner};
 
 /// The ports that `inet hearth` lets through to containers. The image's `firewall.nft` includes it,
-/// and knows SSH and mDNS by itself.
+/// and knows by itself what the machine answers.
 pub const PORTS: &str = "/etc/nftables.d/hearth-ports.nft";
 
 /// A port that is open.
@@ -51,6 +51,10 @@ pub enum By {
 }
 
 impl Exposure {
+    const fn new(port: u16, protocol: Protocol, from: From, by: By, why: &'static str) -> Self {
+        Self { port, protocol, from, by, why }
+    }
+
     /// What is open, for whom and what for.
     pub fn told(&self) -> String {
         let from = match self.from {
@@ -72,26 +76,40 @@ impl Protocol {
 
 /// All that is reachable: with the stack "core" or without, and with an answer to DNS for the LAN or without.
 pub fn table(core: bool, lan_dns: bool) -> Vec<Exposure> {
-    use self::By::{Container, Machine};
-    use self::From::{Anywhere, Neighbours};
-    use Protocol::{Tcp, Udp};
-    let row = |port, protocol, from, by, why| Exposure { port, protocol, from, by, why };
-    let mut table = vec![row(22, Tcp, Neighbours, Machine, "SSH"), row(5353, Udp, Neighbours, Machine, "mDNS")];
+    let mut table = vec![SSH, MDNS];
+    // Where there is no Traefik, its first port is the page's.
     if core {
-        table.push(row(80, Tcp, Anywhere, Container, "Traefik, which leads to 443"));
-        table.push(row(443, Tcp, Anywhere, Container, "Traefik"));
+        table.extend(TRAEFIK)
+    } else {
+        table.push(PAGE)
     }
     if lan_dns {
-        table.push(row(53, Tcp, Neighbours, Container, "DNS"));
-        table.push(row(53, Udp, Neighbours, Container, "DNS"));
+        table.extend(DNS);
     }
     table
 }
 
-/// The rules that the image comes with: those of a machine with the stack "core".
+/// The rules that the image comes with: those of a machine with the stack "core", and the page, because
+/// Traefik does not run yet.
 pub fn of_image() -> Vec<File> {
-    files(&table(true, false))
+    let mut table = table(true, false);
+    table.push(PAGE);
+    files(&table)
 }
+
+const SSH: Exposure = Exposure::new(22, Protocol::Tcp, From::Neighbours, By::Machine, "SSH");
+const MDNS: Exposure = Exposure::new(5353, Protocol::Udp, From::Neighbours, By::Machine, "mDNS");
+const PAGE: Exposure = Exposure::new(80, Protocol::Tcp, From::Neighbours, By::Machine, "Hearth's page");
+
+const TRAEFIK: [Exposure; 2] = [
+    Exposure::new(80, Protocol::Tcp, From::Anywhere, By::Container, "Traefik, which leads to 443"),
+    Exposure::new(443, Protocol::Tcp, From::Anywhere, By::Container, "Traefik"),
+];
+
+const DNS: [Exposure; 2] = [
+    Exposure::new(53, Protocol::Tcp, From::Neighbours, By::Container, "DNS"),
+    Exposure::new(53, Protocol::Udp, From::Neighbours, By::Container, "DNS"),
+];
 
 /// The files for both parts of the firewall.
 pub fn files(table: &[Exposure]) -> Vec<File> {
@@ -190,10 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn without_stacks_only_ssh_and_mdns_are_open() {
+    fn without_stacks_only_the_machine_answers_and_only_neighbours() {
         let table = table(false, false);
-        let open: Vec<(u16, From)> = table.iter().map(|row| (row.port, row.from)).collect();
-        assert_eq!(open, [(22, From::Neighbours), (5353, From::Neighbours)]);
+        let open: Vec<u16> = table.iter().map(|row| row.port).collect();
+        assert_eq!(open, [22, 5353, 80]);
+        assert!(table.iter().all(|row| row.from == From::Neighbours && row.by == By::Machine));
         let files = files(&table);
         assert!(!String::from_utf8_lossy(&files[2].bytes).contains("add element"));
     }
@@ -201,11 +220,8 @@ mod tests {
     #[test]
     fn what_the_machine_answers_is_what_the_image_keeps_for_neighbours() {
         let nft = include_str!("../../../overlays/base/usr/share/hearth/firewall.nft");
-        let machine: Vec<String> = table(true, true)
-            .iter()
-            .filter(|row| row.by == By::Machine && row.from == From::Neighbours)
-            .map(|row| format!("{} . {}", row.protocol.word(), row.port))
-            .collect();
+        let machine: Vec<String> =
+            table(false, false).iter().map(|row| format!("{} . {}", row.protocol.word(), row.port)).collect();
         assert!(nft.contains(&format!("elements = {{ {} }}", machine.join(", "))), "{machine:?}");
     }
 }

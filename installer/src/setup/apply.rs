@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::journal::{Event, Journal};
 use super::plan::SetupPlan;
+use super::progress::Progress;
 use super::take::{ANSWERS, SEALED, pending};
 use super::{disks, moved, steps};
 use crate::answers::{self, Answers};
@@ -74,6 +75,14 @@ fn all<M: Machine>() -> Vec<Step<M>> {
 
 /// Carries on with the setup that is not finished; nothing to do is fine.
 pub fn resume(machine: &mut impl Machine, now: &str) -> Result<()> {
+    let done = carry_on(machine, now);
+    if let Err(error) = &done {
+        Progress::stopped(error).tell(machine);
+    }
+    done
+}
+
+fn carry_on(machine: &mut impl Machine, now: &str) -> Result<()> {
     let Some((approved, bytes)) = pending(machine)? else {
         // The power may have gone between the seal and this.
         return if machine.exists(ANSWERS) { machine.remove_file(ANSWERS) } else { Ok(()) };
@@ -98,7 +107,7 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
         format!("{VOICE}: setting up this machine as {} asks.", answers::FILE_NAME)
     });
     for (i, step) in steps.iter().enumerate() {
-        machine.say(&format!("{VOICE}: {}/{count} {} ...", i + 1, step.what));
+        tell(machine, i + 1, count, step.what);
         journal.note(machine, step.word, Event::Begin, None)?;
         match (step.run)(machine, job, &mut journal) {
             Ok(()) => journal.note(machine, step.word, Event::Done, None)?,
@@ -109,8 +118,14 @@ fn run<M: Machine>(machine: &mut M, job: &Job) -> Result<()> {
             }
         }
     }
-    machine.say(&format!("{VOICE}: {count}/{count} sealing ..."));
+    tell(machine, count, count, "sealing");
     seal(machine, job, &journal).context("sealing")
+}
+
+/// Tells a step on the consoles, and to whoever looks from elsewhere.
+fn tell(machine: &mut impl Machine, number: usize, of: usize, what: &str) {
+    machine.say(&format!("{VOICE}: {number}/{of} {what} ..."));
+    Progress::Step { number, of, what: what.to_owned() }.tell(machine);
 }
 
 /// The end: the report is written, the answers with their secrets go, and answer files are not
@@ -125,6 +140,7 @@ fn seal(machine: &mut impl Machine, job: &Job, journal: &Journal) -> Result<()> 
     }
     machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
     machine.remove_file(ANSWERS)?;
+    Progress::end(machine);
     machine.say(&format!("{VOICE}: this machine is set up."));
     Ok(())
 }

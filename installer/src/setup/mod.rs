@@ -14,6 +14,7 @@ mod journal;
 mod mounts;
 mod moved;
 pub mod plan;
+mod progress;
 pub mod refusal;
 mod remains;
 pub mod roles;
@@ -41,9 +42,10 @@ use approved::{Approved, SETUP_FILE};
 pub use dry_run::dry_run;
 pub(crate) use moved::MOVED;
 use plan::{Planned, Route, SetupPlan, Surveys};
+pub use progress::Progress;
 pub use remains::{Remains, roles_of};
 use source::Found;
-pub(crate) use take::SEALED;
+pub(crate) use take::{APPROVED, SEALED};
 
 /// Why an answer file was not followed, for the page.
 pub const FAILED: &str = "/run/hearth/setup-failed";

@@ -116,7 +116,7 @@ mod tests {
         let wanted = "  WARNING whether `domain.token` is right for attic.duckdns.org could not be
           checked (its name could not be looked up). Setting up went on without
   NOT YET core: noted, not started by this version
-  NOT YET [domain]: kept, not acted on by this version
+  NOT YET certificates for the public name: kept, not acted on by this version
   next    move the recovery kit, /mnt/backups/kit.txt, to a safe place off this
           machine
   report  hearth-report.txt on the partition HEARTH: what was done";

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use super::plan::Route;
 use super::{moved, source};
 use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
+use crate::ddns;
 use crate::digest::Digest;
 use crate::encryption::recovery_path;
 use crate::layout::PLAN_FILE;
@@ -195,13 +196,14 @@ fn keep(machine: &mut impl Machine, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-/// Whether the public name can be kept up to date: said now, not when a certificate runs out. The
-/// rest of setup does not need it.
+/// The public name is kept up to date from now on. Whether that can work is said now, not when a
+/// certificate runs out; the rest of setup does not need it.
 pub(super) fn domain<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journal) -> Result<()> {
     let Some(Domain { dns: DnsProvider::DuckDns, name, token, .. }) = &job.answers.domain else { return Ok(()) };
     if journal.is_done("domain") {
         return Ok(());
     }
+    machine.refresh(&Refresh::Enable(vec![ddns::TIMER.to_owned()]))?;
     let token = Secret::new(token.expose().to_string());
     let text = match machine.ask_duckdns(&name.to_string(), &token)? {
         Verdict::Belong => return Ok(()),

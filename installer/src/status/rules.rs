@@ -1,7 +1,8 @@
 //! What is good, worth knowing or red. Pure: what was seen decides.
 
-use super::seen::{Array, Container, Look, Seen, Space};
+use super::seen::{Array, Container, Look, PublicName, Seen, Space};
 use super::{Finding, State};
+use crate::ddns::{DAY, written};
 use crate::page::text::count;
 use crate::page::{DataState, Situation};
 
@@ -21,6 +22,9 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     out.push(judged("kernel", &seen.kernels, |(running, newest)| kernel(running, newest)));
     out.push(judged("clock", &seen.clock_is_right, |right| clock(*right)));
     out.push(names(seen.names_resolve));
+    if !matches!(seen.public_name, Ok(None)) {
+        out.push(judged("public name", &seen.public_name, |name| public_name(name.as_ref())));
+    }
     out.extend(disks(seen));
     if seen.arrays.as_ref().is_ok_and(|arrays| !arrays.is_empty()) || seen.arrays.is_err() {
         out.push(judged("arrays", &seen.arrays, |arrays| self::arrays(arrays)));
@@ -174,6 +178,31 @@ fn names(resolve: bool) -> Finding {
     }
     let remedy = "`resolvectl status` shows who is asked. Check the router, or name servers in the answers' [network]";
     finding("names", State::Note, "no name of the internet can be looked up", Some(remedy))
+}
+
+/// What is told here is what DuckDNS said last: whether the name is looked up right is the router's affair.
+fn public_name(name: Option<&PublicName>) -> Finding {
+    const SUBJECT: &str = "public name";
+    let Some(PublicName { name, state, now }) = name else { return good(SUBJECT, "there is none") };
+    let last = state.accepted.as_ref().map(|accepted| {
+        format!("{name} leads to {}, as DuckDNS accepted at {}", accepted.addresses.join(" and "), written(accepted.at))
+    });
+    let Some(failing) = &state.failing else {
+        let waits = || {
+            finding(
+                SUBJECT,
+                State::Note,
+                format!("DuckDNS was not told yet where {name} leads"),
+                Some("It is within five minutes. `sudo hearth ddns` does it now"),
+            )
+        };
+        return last.map_or_else(waits, |last| good(SUBJECT, last));
+    };
+    let last = last.unwrap_or_else(|| format!("{name} was never accepted"));
+    let told = format!("{}, since {}. {last}", failing.told(), written(failing.since));
+    let long = now.saturating_sub(failing.since) >= DAY;
+    let state = if failing.refused || long { State::Red } else { State::Note };
+    finding(SUBJECT, state, told, Some(&failing.remedy()))
 }
 
 fn disks(seen: &Seen) -> Vec<Finding> {

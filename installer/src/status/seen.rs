@@ -10,12 +10,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::adopt::situation;
+use crate::ddns;
 use crate::facts::{Disk, Facts, gather};
 use crate::layout::DATA_DIR;
 use crate::machine::Machine as _;
 use crate::machine::real::Real;
 use crate::page::Situation;
 use crate::render::docker::{self, lan};
+use crate::render::present;
 use crate::run::Cmd;
 use crate::setup::{Remains, roles_of};
 use crate::units::Bytes;
@@ -42,6 +44,8 @@ pub(super) struct Seen {
     pub(super) kernels: Look<(String, String)>,
     pub(super) clock_is_right: Look<bool>,
     pub(super) names_resolve: bool,
+    /// The public name, if there is one to keep up to date.
+    pub(super) public_name: Look<Option<PublicName>>,
     pub(super) disks: Vec<(String, Look<Option<Health>>)>,
     /// Errors that btrfs counted, by file system.
     pub(super) counters: Vec<(String, Look<u64>)>,
@@ -50,6 +54,15 @@ pub(super) struct Seen {
     /// Docker's ranges of addresses, and the networks that the machine is on.
     pub(super) ranges: Look<Vec<IpNet>>,
     pub(super) lan: Vec<IpNet>,
+}
+
+/// The public name.
+#[derive(Clone, Debug)]
+pub(super) struct PublicName {
+    pub(super) name: String,
+    pub(super) state: ddns::State,
+    /// When this is, in seconds since 1970.
+    pub(super) now: u64,
 }
 
 /// A place that should be a disk of its own.
@@ -121,6 +134,7 @@ impl Seen {
             kernels: told(kernels()),
             clock_is_right: told(clock_is_right()),
             names_resolve: limited("looking up a name", &["getent", "ahosts", "debian.org"]).is_ok(),
+            public_name: told(public_name()),
             disks: facts.disks.iter().map(|disk| (disk_name(disk), told(health(&disk.path)))).collect(),
             counters: counters(),
             arrays: told(arrays(Path::new("/dev/md"), Path::new("/sys/class/block"))),
@@ -189,6 +203,16 @@ fn clock_is_right() -> Result<bool> {
     let said =
         limited("asking whether the clock is right", &["timedatectl", "show", "-p", "NTPSynchronized", "--value"])?;
     Ok(said == "yes")
+}
+
+/// Nothing where nobody has set one up, or the answers lie on a `data` that is not there.
+fn public_name() -> Result<Option<PublicName>> {
+    if !Path::new(present::PATH).exists() {
+        return Ok(None);
+    }
+    let Some(named) = ddns::Named::read(&Real)? else { return Ok(None) };
+    let state = ddns::State::read(&Real, &named.name)?;
+    Ok(Some(PublicName { name: named.name, state, now: ddns::now() }))
 }
 
 fn disk_name(disk: &Disk) -> String {

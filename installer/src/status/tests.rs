@@ -1,4 +1,4 @@
-use super::seen::{Array, Container, Health, Role, Space, arrays, read_counters, read_health, read_ranges};
+use super::seen::{Array, Container, Health, PublicName, Role, Space, arrays, read_counters, read_health, read_ranges};
 use super::*;
 use crate::page::{DataState, Situation};
 use crate::units::Bytes;
@@ -32,6 +32,7 @@ fn well() -> Seen {
         kernels: Ok(("6.12.118+deb13-amd64".to_owned(), "6.12.118+deb13-amd64".to_owned())),
         clock_is_right: Ok(true),
         names_resolve: true,
+        public_name: Ok(None),
         disks: vec![
             ("/dev/sda (S1)".to_owned(), Ok(Some(Health { passed: true, pending: 0 }))),
             ("/dev/sdb".to_owned(), Ok(None)),
@@ -165,4 +166,44 @@ fn an_array_that_lacks_a_disk_is_red() {
     assert!(screen(&seen).contains("  NOTE    arrays: the disks of hearth-media differed in 128 sectors"));
     seen.arrays = Ok(vec![Array { missing: 0, ..array }]);
     assert!(screen(&seen).contains("all is well") && screen(&seen).contains("arrays"));
+}
+
+#[test]
+fn a_public_name_is_told_with_what_duckdns_said() {
+    let name = |text: &str, hours: u64| {
+        let state = serde_json::from_str(text).unwrap();
+        Ok(Some(PublicName { name: "attic.duckdns.org".to_owned(), state, now: 1_795_631_611 + hours * 3600 }))
+    };
+    let accepted = r#"{"at": 1795631611, "asked": ["192.168.1.10"], "addresses": ["192.168.1.10"]}"#;
+    let state = |accepted: &str, failing: &str| {
+        format!(r#"{{"format": 1, "name": "attic.duckdns.org", "accepted": {accepted}, "failing": {failing}}}"#)
+    };
+    let failing = |refused: bool, why: &str| {
+        format!(
+            r#"{{"since": 1795631611, "last": 1795631611, "count": 1, "asked": [], "refused": {refused}, "why": "{why}"}}"#
+        )
+    };
+    let offline = failing(false, "DuckDNS could not be told (no connection came about)");
+    for (state, hours, how, words) in [
+        (
+            state(accepted, "null"),
+            0,
+            State::Good,
+            "attic.duckdns.org leads to 192.168.1.10, as DuckDNS accepted at 2026-11-25 18:33 UTC",
+        ),
+        (state("null", "null"), 0, State::Note, "DuckDNS was not told yet"),
+        (state(accepted, &offline), 1, State::Note, "could not be told (no connection came about), since 2026-11-25"),
+        (state(accepted, &offline), 25, State::Red, "leads to 192.168.1.10, as"),
+        (state("null", &failing(true, "DuckDNS refuses")), 0, State::Red, "attic.duckdns.org was never accepted"),
+    ] {
+        let mut seen = well();
+        seen.public_name = name(&state, hours);
+        let findings = Status::of(&seen).findings;
+        let found = findings.iter().find(|finding| finding.subject == "public name").unwrap();
+        assert!(found.state == how && found.told.contains(words), "{found:?}");
+        assert_eq!(found.remedy.is_none(), how == State::Good, "{found:?}");
+    }
+    let mut seen = well();
+    seen.public_name = Err("reading it".to_owned());
+    assert!(screen(&seen).contains("  NOTE    public name: cannot be told: reading it."));
 }

@@ -17,7 +17,7 @@ use crate::encryption::{Key, Keys};
 use crate::facts::{Content, Disk, Facts, Mode, Volume, VolumeKind, zoo};
 use crate::layout::{DATA_DIR, Part, derived_id};
 use crate::machine::table::Table;
-use crate::machine::{Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
+use crate::machine::{Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
@@ -402,6 +402,18 @@ impl Machine for Fake {
 
     fn ask_duckdns(&self, _: &str, _: &Secret<String>) -> Result<Verdict> {
         Ok(self.duckdns.clone())
+    }
+
+    fn tell_duckdns(&mut self, name: &str, _: &Secret<String>, lead: Lead) -> Result<(Verdict, Option<IpAddr>)> {
+        self.effect()?;
+        self.led.push(format!("{name} to {lead}"));
+        let address = match lead {
+            Lead::Caller => IpAddr::from([203, 0, 113, 7]),
+            Lead::V4(v4) => v4.into(),
+            Lead::V6(v6) => v6.into(),
+        };
+        let taken = self.duckdns == Verdict::Belong;
+        Ok((self.duckdns.clone(), taken.then_some(address)))
     }
 
     fn admits(&self, _: u16) -> Result<Option<bool>> {

@@ -64,6 +64,8 @@ pub(crate) struct Fake {
     pub(crate) router: bool,
     /// What DuckDNS says.
     pub(crate) duckdns: Verdict,
+    /// Where it was told to lead names.
+    pub(crate) led: Vec<String>,
     /// What comes of the firewall's rules that setup makes.
     pub(crate) rules: Rules,
     pub(crate) effects: usize,
@@ -103,6 +105,7 @@ impl Fake {
             refreshed: Vec::new(),
             router: true,
             duckdns: Verdict::Belong,
+            led: Vec::new(),
             rules: Rules::Good,
             effects: 0,
             cut: None,

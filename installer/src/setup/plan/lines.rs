@@ -87,6 +87,13 @@ impl SetupPlan {
         out.extend(wrap("Network   ", &self.network(facts)));
         let open: Vec<String> = firewall::table(false, false).iter().map(firewall::Exposure::told).collect();
         out.extend(wrap("Ports     ", &format!("open: {}; nothing else", open.join(", "))));
+        if self.has("/domain") {
+            let where_to = match self.text("/domain/reach") {
+                "internet" => "the address that the world sees: the router must forward ports to this machine",
+                _ => "this machine's address in your network",
+            };
+            out.extend(wrap("Name      ", &format!("{} leads to {where_to}", self.text("/domain/name"))));
+        }
         let pools = &self.containers;
         out.extend(wrap("Docker    ", &format!("containers get addresses in {} and {}", pools.v4, pools.v6)));
         out.extend(wrap("People    ", &self.people()));
@@ -223,7 +230,7 @@ impl LeftOut {
 
 /// Answers that are taken down and that nothing acts on yet.
 const KEPT: [(&str, &str); 5] = [
-    ("/domain", "[domain]"),
+    ("/domain", "certificates for the public name"),
     ("/vpn", "[vpn]"),
     ("/mail", "[mail]"),
     ("/backup", "[backup]"),
