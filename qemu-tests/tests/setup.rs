@@ -106,7 +106,11 @@ fn an_answer_file_prepares_the_whole_machine() {
             let dry = sh("hearth ddns --dry-run")?;
             ensure!(dry.contains("have DuckDNS lead attic.duckdns.org to 10."), "a dry run says {dry}");
             // Whatever DuckDNS says to a token that nobody has, if it can be asked: the unit keeps that, and is well.
-            vm.root_sh("systemctl is-enabled hearth-ddns.timer && systemctl start hearth-ddns.service", lab.patience(60))?.ok()?;
+            vm.root_sh(
+                "systemctl is-enabled hearth-ddns.timer && systemctl start hearth-ddns.service",
+                lab.patience(60),
+            )?
+            .ok()?;
             ensure!(sh("cat /var/lib/hearth/ddns.json")?.contains("\"why\":\"DuckDNS "), "nothing was kept of it");
             Ok(())
         })?;
@@ -119,7 +123,8 @@ fn an_answer_file_prepares_the_whole_machine() {
             let told: serde_json::Value = serde_json::from_str(&told)?;
             // The answers declined the kit; all else that could be red is not, but for a token that nobody has.
             let red = told["findings"].as_array().into_iter().flatten().filter(|finding| finding["state"] == "red");
-            let red: Vec<_> = red.map(|finding| &finding["subject"]).filter(|subject| *subject != "public name").collect();
+            let red: Vec<_> =
+                red.map(|finding| &finding["subject"]).filter(|subject| *subject != "public name").collect();
             ensure!(told["hostname"] == "attic" && red == ["recovery kit"], "as JSON it is {told}");
             Ok(())
         })?;
