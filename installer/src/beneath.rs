@@ -3,13 +3,13 @@
 //! every path is followed from a folder of root's own, and the kernel refuses links on the way.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, renameat2};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
@@ -88,20 +88,37 @@ impl Folder {
     }
 
     /// Replaces the file `name`, as `found`, by `bytes`; owner and permissions stay. After a power cut
-    /// it is the old file or the new one. False if it is not as it was found any more: nothing is done then.
+    /// it is the old file or the new one. False if it is not as it was found any more: it stays as it is then.
     pub fn replace(&self, name: &str, found: &Found, bytes: &[u8]) -> Result<bool> {
         let fresh = format!(".{name}.hearth");
+        let what = || format!("replacing {}/{name}", self.path);
         let made = self.put(&fresh, found, bytes).with_context(|| format!("writing {}/{fresh}", self.path));
-        let current = made.and_then(|()| Ok(self.read(name)?.is_some_and(|now| now == *found)));
-        if !matches!(current, Ok(true)) {
-            let _ = unlinkat(&self.fd, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
-            return current;
+        let replaced = made.and_then(|()| self.exchange(name, found, &fresh).with_context(what));
+        let _ = unlinkat(&self.fd, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
+        if matches!(replaced, Ok(true)) {
+            nix::unistd::fsync(&self.fd).with_context(what)?;
         }
-        renameat(&self.fd, fresh.as_str(), &self.fd, name)
-            .map_err(io::Error::from)
-            .and_then(|()| nix::unistd::fsync(&self.fd).map_err(io::Error::from))
-            .with_context(|| format!("replacing {}/{name}", self.path))?;
-        Ok(true)
+        replaced
+    }
+
+    /// Has the file `name`, as `found`, and `fresh` change their names; false if it is not as it was found.
+    fn exchange(&self, name: &str, found: &Found, fresh: &str) -> Result<bool> {
+        let read = |name: &str| self.read(name)?.ok_or_else(|| anyhow!("{name} is not there any more"));
+        if read(name)? != *found {
+            return Ok(false);
+        }
+        let (mut goes_in, mut comes_out) = (read(fresh)?, found.clone());
+        let mut ours = true;
+        loop {
+            renameat2(&self.fd, fresh, &self.fd, name, RenameFlags::RENAME_EXCHANGE)?;
+            let out = read(fresh)?;
+            if out == comes_out {
+                return Ok(ours);
+            }
+            // Somebody had opened it before, and has written to it since: that is the newest, and goes back.
+            comes_out = std::mem::replace(&mut goes_in, out);
+            ours = false;
+        }
     }
 
     /// Makes the file `name`, which nobody else has open.
@@ -149,6 +166,26 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("core/authelia")).unwrap().count(), 1);
         assert_eq!(folder.read("nobody").unwrap(), None);
         assert!(Folder::open(dir.path(), "media").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_written_while_a_file_is_replaced_is_not_lost() {
+        let (dir, folder) = folder();
+        let path = dir.path().join("core/authelia/people");
+        fs::write(&path, "0").unwrap();
+        // As Authelia does it: the file is emptied and written, whatever was in it.
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || (1..=2000).for_each(|round| fs::write(&path, round.to_string()).unwrap())
+        });
+        while !writer.is_finished() {
+            let found = folder.read("people").unwrap().unwrap();
+            folder.replace("people", &found, &[&found.bytes[..], b" seen"].concat()).unwrap();
+        }
+        writer.join().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("2000"), "{text}");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]
