@@ -93,29 +93,29 @@ impl Folder {
         let fresh = format!(".{name}.hearth");
         let what = || format!("replacing {}/{name}", self.path);
         let made = self.put(&fresh, found, bytes).with_context(|| format!("writing {}/{fresh}", self.path));
-        let replaced = made.and_then(|()| self.exchange(name, found, &fresh).with_context(what));
+        let current = made.and_then(|()| Ok(self.read(name)?.is_some_and(|now| now == *found)));
+        let replaced = match current {
+            Ok(true) => self.exchange(name, found, &fresh).with_context(what),
+            other => other,
+        };
         let _ = unlinkat(&self.fd, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
-        if matches!(replaced, Ok(true)) {
-            nix::unistd::fsync(&self.fd).with_context(what)?;
-        }
         replaced
     }
 
-    /// Has the file `name`, as `found`, and `fresh` change their names; false if it is not as it was found.
+    /// Has `name` and `fresh` change their places, unless what was called `name` is not as `found` any more.
     fn exchange(&self, name: &str, found: &Found, fresh: &str) -> Result<bool> {
-        let read = |name: &str| self.read(name)?.ok_or_else(|| anyhow!("{name} is not there any more"));
-        if read(name)? != *found {
-            return Ok(false);
-        }
-        let (mut goes_in, mut comes_out) = (read(fresh)?, found.clone());
+        let read = || self.read(fresh)?.ok_or_else(|| anyhow!("{fresh} is not there any more"));
+        let (mut goes_in, mut comes_out) = (read()?, found.clone());
         let mut ours = true;
         loop {
             renameat2(&self.fd, fresh, &self.fd, name, RenameFlags::RENAME_EXCHANGE)?;
-            let out = read(fresh)?;
+            // It lasts; and meanwhile whoever had found the former file begins to write to it.
+            nix::unistd::fsync(&self.fd)?;
+            let out = read()?;
             if out == comes_out {
                 return Ok(ours);
             }
-            // Somebody had opened it before, and has written to it since: that is the newest, and goes back.
+            // Somebody has written to it at the last moment: that is the newest, and goes back.
             comes_out = std::mem::replace(&mut goes_in, out);
             ours = false;
         }
@@ -169,23 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_while_a_file_is_replaced_is_not_lost() {
+    fn what_is_written_at_the_last_moment_is_not_lost() {
         let (dir, folder) = folder();
         let path = dir.path().join("core/authelia/people");
-        fs::write(&path, "0").unwrap();
-        // As Authelia does it: the file is emptied and written, whatever was in it.
-        let writer = std::thread::spawn({
-            let path = path.clone();
-            move || (1..=2000).for_each(|round| fs::write(&path, round.to_string()).unwrap())
-        });
-        while !writer.is_finished() {
-            let found = folder.read("people").unwrap().unwrap();
-            folder.replace("people", &found, &[&found.bytes[..], b" seen"].concat()).unwrap();
-        }
-        writer.join().unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("2000"), "{text}");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        fs::write(&path, "one").unwrap();
+        let found = folder.read("people").unwrap().unwrap();
+        folder.put(".people.hearth", &found, b"two").unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        assert!(!folder.exchange("people", &found, ".people.hearth").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
+        assert_eq!(fs::read(path.with_file_name(".people.hearth")).unwrap(), b"two");
     }
 
     #[test]
