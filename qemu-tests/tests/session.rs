@@ -62,13 +62,14 @@ fn a_lost_line_loses_no_answer_and_any_console_goes_on() {
         })?;
         lab.step("the line is lost", || lose_the_line(lab, &vm))?;
         lab.step("the screen goes on", || {
-            shows(lab, &vm, "1) Set up this machine")?;
+            let shows = |text| vm.wait_for_screen(text, lab.patience(20));
+            shows("1) Set up this machine")?;
             vm.type_on_screen("1")?;
-            shows(lab, &vm, GOES_ON)?;
-            shows(lab, &vm, "console password")?;
+            shows(GOES_ON)?;
+            shows("console password")?;
             vm.screenshot("going-on")?;
             vm.type_on_screen("short")?;
-            shows(lab, &vm, "! Not taken")?;
+            shows("! Not taken")?;
             vm.wait_for_text(AT_SCREEN, lab.patience(60)).map(drop)
         })?;
         let visitor = lab.step("SSH looks, and takes over", || take_over(lab, &vm, &code))?;
@@ -90,21 +91,6 @@ fn lose_the_line(lab: &Lab, vm: &Vm) -> Result<()> {
     vm.root_sh("stty -F /dev/ttyS0 -a | tr ' ;' '\\n\\n' | grep -qx echo", lab.patience(20))?.ok().map(drop)
 }
 
-/// Waits until the screen shows `text`.
-fn shows(lab: &Lab, vm: &Vm, text: &str) -> Result<()> {
-    let seconds = lab.patience(20).as_secs();
-    let script = format!(
-        "screen() {{ fold -w \"$(stty -F /dev/tty1 size | cut -d' ' -f2)\" /dev/vcs1; }}\n\
-         for i in $(seq {seconds}); do screen | grep -qF '{text}' && exit; sleep 1; done; screen; exit 1"
-    );
-    let output = vm.root_sh(&script, lab.patience(30))?;
-    vm.keep(if output.code == 0 {
-        Ok(())
-    } else {
-        Err(anyhow::anyhow!("no `{text}` on the screen: {}", output.stdout))
-    })
-}
-
 /// Comes by SSH, sees who answers, goes back, and then goes on.
 fn take_over(lab: &Lab, vm: &Vm, code: &str) -> Result<Visitor> {
     let mut ssh = ssh(lab, vm, "setup", Brings::Codes(&[code]), &["-tt"])?;
@@ -121,7 +107,7 @@ fn take_over(lab: &Lab, vm: &Vm, code: &str) -> Result<Visitor> {
         visitor.type_line(answer)?;
     }
     told(&visitor, GOES_ON)?;
-    shows(lab, vm, "The questions go on at SSH.")?;
+    vm.wait_for_screen("The questions go on at SSH.", lab.patience(20))?;
     vm.screenshot("taken-over")?;
     Ok(visitor)
 }

@@ -272,6 +272,9 @@ fn clean(bytes: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
 }
 
+/// What is typed in the middle of [`pager`]'s lines by whoever wants to see no more of them.
+pub(crate) const GOES_BACK: &str = "0";
+
 /// Says `lines` a screenful at a time; gives what somebody typed who did not want to see the rest.
 pub(crate) fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<Option<String>> {
     /// One line less than a terminal has, for the question.
@@ -281,7 +284,8 @@ pub(crate) fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<Option<Str
             talk.ask("-- Enter shows more, 0 and Enter goes back: ")?;
             match talk.hear(None)? {
                 Input::Line(line) if line.is_empty() => {}
-                Input::Line(line) => return Ok(Some(line).filter(|line| line != "0")),
+                Input::Line(line) => return Ok(Some(line)),
+                Input::Interrupted => return Ok(Some(GOES_BACK.to_owned())),
                 _ => return Ok(None),
             }
         }
@@ -411,10 +415,10 @@ mod tests {
     fn the_pager_stops_when_told() {
         let lines: Vec<String> = (0..60).map(|i| i.to_string()).collect();
         let mut talk = Script::new(&["", "0"]);
-        pager(&mut talk, &lines).unwrap();
+        assert_eq!(pager(&mut talk, &lines).unwrap().as_deref(), Some(GOES_BACK));
         assert!(talk.said.contains(&"43".to_owned()) && !talk.said.contains(&"44".to_owned()));
         let mut talk = Script::new(&["", ""]);
-        pager(&mut talk, &lines).unwrap();
+        assert_eq!(pager(&mut talk, &lines).unwrap(), None);
         assert!(talk.said.contains(&"59".to_owned()));
     }
 }
