@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::lab::Lab;
+
 /// A terminal's size, in characters and lines.
 const COLUMNS: usize = 80;
 const ROWS: usize = 24;
@@ -45,6 +47,18 @@ pub fn fits(shown: &str) -> Result<()> {
     // A line that somebody typed, such as a key, may be longer.
     let rows: usize = shown.lines().map(|line| line.chars().count().div_ceil(COLUMNS).max(1)).sum();
     ensure!(rows <= ROWS, "{rows} lines came at once, and a terminal shows {ROWS}:\n{shown}");
+    Ok(())
+}
+
+/// Fails if anything but lines of plain text came on the serial port of `machine` between `from` and `to`: no
+/// terminal is asked to do more, whatever it is called.
+pub fn text_only(lab: &Lab, machine: &str, from: &str, to: &str) -> Result<()> {
+    let path = lab.artifacts().join(machine).join("serial.txt");
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let (begins, ends) = (memchr::memmem::find(&bytes, from.as_bytes()), memchr::memmem::rfind(&bytes, to.as_bytes()));
+    let (begins, ends) = begins.zip(ends).filter(|(begins, ends)| begins < ends).context("nothing was asked there")?;
+    let other = bytes[begins..ends].iter().find(|byte| !matches!(byte, b'\r' | b'\n' | b' '..=b'~'));
+    ensure!(other.is_none(), "the serial port got the byte {other:?} between lines of text");
     Ok(())
 }
 

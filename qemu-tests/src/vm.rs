@@ -92,7 +92,7 @@ impl Vm<'_> {
         self.wait_for_prompt(text, "", timeout)
     }
 
-    /// Waits until the screen shows `text` and its last line begins with `prompt`.
+    /// Waits until the screen shows `text`, and its last line begins with `prompt`.
     pub fn wait_for_prompt(&self, text: &str, prompt: &str, timeout: Duration) -> Result<()> {
         // What the console holds, a line as long as the screen is wide.
         let script = format!(

@@ -115,7 +115,10 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
             vm.type_line("0001")?;
             vm.wait_for_text(END, lab.patience(20)).map(drop)
         })?;
-        lab.step("it reads as people saw it last", || reads(&vm, &public, &shown))?;
+        lab.step("it reads as people saw it last", || {
+            golden::text_only(lab, "main", BEGINNING, END)?;
+            reads(&vm, &public, &shown)
+        })?;
         lab.step("set up", || vm.wait_for_text(SET_UP, lab.patience(300)))?;
         runs_from_disk(lab, &vm)?;
         no_failed_units(lab, &vm)?;

@@ -8,7 +8,7 @@ use hearth::units::Bytes;
 use hearth_qemu_tests::answered::ADMIN;
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units};
 use hearth_qemu_tests::visitor::{Brings, Visitor, code, ssh};
-use hearth_qemu_tests::{Drive, Lab, Vm, scenario};
+use hearth_qemu_tests::{Drive, Lab, Vm, golden, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
 
@@ -17,6 +17,9 @@ const PASSWORD: &str = "open sesame please";
 
 /// What opens the disks: the same.
 const PASSPHRASE: &str = "winter garden lamp";
+
+/// The page of the serial port, told that its terminal is an old one that could move its cursor.
+const VT100: &str = "[Service]\nEnvironment=TERM=vt100\n";
 
 /// On the serial console, as far as the question at which the line is lost.
 const BEGUN: [(&str, &str); 12] = [
@@ -44,7 +47,8 @@ const GOES_ON: &str = "Going on where the questions were left.";
 fn a_lost_line_loses_no_answer_and_any_console_goes_on() {
     scenario("one-session", SHARE, |lab| {
         let disk = image_on_disk(lab, Bytes::gib(16))?;
-        let vm = lab.vm("main").drive(Drive::served(&disk).serial(SERIAL).boots(0)).start()?;
+        let vm = lab.vm("main").drive(Drive::served(&disk).serial(SERIAL).boots(0));
+        let vm = vm.credential("systemd.unit-dropin.hearth-page@ttyS0.service", VT100).start()?;
         let code = lab.step("the first page", || {
             vm.wait_for_text("Nothing on any disk has been changed.", lab.patience(60))?;
             let page = vm.wait_for_text("1) Set up this machine", lab.patience(10))?;
@@ -53,12 +57,15 @@ fn a_lost_line_loses_no_answer_and_any_console_goes_on() {
         })?;
         no_failed_units(lab, &vm)?;
         lab.step("begun on the serial console", || {
+            let term = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID hearth-page@ttyS0.service)/environ";
+            ensure!(vm.root_sh(term, lab.patience(20))?.ok()?.contains("TERM=vt100"), "the terminal is another one");
             vm.type_line("1")?;
             for (prompt, answer) in BEGUN {
-                vm.wait_for_text(prompt, lab.patience(60))?;
+                golden::fits(&vm.wait_for_text(prompt, lab.patience(60))?)?;
                 vm.type_line(answer)?;
             }
-            vm.wait_for_text("Once more: ", lab.patience(20)).map(drop)
+            vm.wait_for_text("Once more: ", lab.patience(20))?;
+            golden::text_only(lab, "main", "These questions make a plan", "Once more: ")
         })?;
         lab.step("the line is lost", || lose_the_line(lab, &vm))?;
         lab.step("the screen goes on", || {

@@ -398,17 +398,27 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_an_end_that_leaves_the_terminal_as_it_was() {
+    fn whatever_ends_it_leaves_the_terminal_as_it_was() {
         let pty = nix::pty::openpty(None, None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let clone = || pty.slave.try_clone().unwrap();
-        let mut console = Console::on(clone(), clone()).unwrap();
+        for signal in ENDS {
+            let mut console = Console::on(clone(), clone()).unwrap();
+            console.show_typing(false).unwrap();
+            assert_ne!(tcgetattr(&pty.slave).unwrap(), before);
+            nix::sys::signal::raise(signal).unwrap();
+            assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Closed, "{signal}");
+            drop(console);
+            assert_eq!(tcgetattr(&pty.slave).unwrap(), before, "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_lost_line_is_an_end() {
+        let (person, _terminal, mut console) = terminal(None);
         console.show_typing(false).unwrap();
-        assert_ne!(tcgetattr(&pty.slave).unwrap(), before);
-        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
-        assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Closed);
-        drop(console);
-        assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+        drop(person);
+        assert_eq!(console.hear(None).unwrap(), Input::Closed);
     }
 
     #[test]
