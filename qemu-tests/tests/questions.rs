@@ -84,6 +84,10 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         lab.step("the questions", || {
             for (prompt, answer) in ANSWERS.iter().chain(&MORE) {
                 golden::fits(&vm.wait_for_text(prompt, lab.patience(60))?)?;
+                // What is typed shows where it is asked for.
+                if !prompt.ends_with(": ") {
+                    vm.wait_for_text("]: ", lab.patience(20))?;
+                }
                 match *answer {
                     "\u{3}" => vm.type_text("\u{3}")?,
                     "KEY" => vm.type_line(&public)?,
@@ -97,6 +101,7 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
             read_to(lab, &vm, "Review [p]: ")?;
             vm.type_line("s")?;
             vm.wait_for_text("Saved on HEARTH", lab.patience(30))?;
+            vm.wait_for_text("Review [p]: ", lab.patience(20))?;
             vm.type_line("p")?;
             plan(lab, &vm)
         })?;
@@ -109,6 +114,7 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         lab.step("approved", || {
             vm.type_line("LE-A")?;
             vm.wait_for_text("These are not the last characters", lab.patience(10))?;
+            vm.wait_for_text("Approve: ", lab.patience(10))?;
             vm.type_line("LE-B")?;
             vm.wait_for_text("Hearth stays on this disk", lab.patience(10))?;
             vm.wait_for_text("Approve: ", lab.patience(10))?;
@@ -133,7 +139,9 @@ fn questions_on_the_serial_console_prepare_the_whole_machine() {
         sh("findmnt -no FSTYPE /mnt/media | grep -x ext4; grep XKBLAYOUT=.gb /etc/default/keyboard")?;
         ensure!(sh(&format!("journalctl -b --no-pager | grep -c '{PASSWORD}'; true"))? == "0", "the journal tells");
         ensure!(!vm.serial().text().contains(PASSWORD), "the console shows a password");
-        sh("mount -L HEARTH /run/saved && rm /run/saved/hearth.saved.toml; umount /run/saved")?;
+        sh(
+            "mkdir -p /run/saved && mount -L HEARTH /run/saved && rm /run/saved/hearth.saved.toml && umount /run/saved",
+        )?;
         let asked = settled(lab, &vm)?;
         drop(vm);
 
@@ -173,14 +181,16 @@ fn reads(vm: &Vm, public: &str, plan: &str) -> Result<()> {
     let shown = &text[begins..ends + END.len()];
     // The review shows as much of the key as has room.
     let cut = (10..public.len()).rev().map(|end| &public[..end]).find(|start| shown.contains(&format!("{start}...")));
-    let mut varies = vec![(public, "KEY"), (cut.unwrap_or(public), "KEY"), (plan, "PLAN")];
-    varies.push((env!("CARGO_PKG_VERSION"), "VERSION"));
     // The image's own size decides what is left for data.
-    for name in ["root-a ", "data "] {
-        let behind =
-            shown.split_once(&format!("behind it: {name}")).or_else(|| shown.split_once(&format!("GiB, {name}")));
-        varies.extend(behind.and_then(|(_, rest)| rest.split_once(" GiB")).map(|(size, _)| (size, "SIZE")));
-    }
+    let (_, sizes) = shown.split_once("behind it: ").context("the plan does not say what the system gets")?;
+    let (sizes, _) = sizes.split_once(". Nothing is erased").context("the plan does not say what the system loses")?;
+    let varies = [
+        (public, "KEY"),
+        (cut.unwrap_or(public), "KEY"),
+        (plan, "PLAN"),
+        (sizes, "SIZES"),
+        (env!("CARGO_PKG_VERSION"), "VERSION"),
+    ];
     golden::compare("questions.txt", shown, &varies)
 }
 

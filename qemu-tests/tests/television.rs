@@ -18,8 +18,7 @@ const SHARE: Duration = Duration::from_secs(400);
 const PASSWORD: &str = "open sesame please";
 
 /// On the serial port, before its line is lost.
-const BEGUN: [(&str, &str); 3] =
-    [("Keyboard [us]: ", ""), ("Language [", "C.UTF-8"), ("Time zone [", "Europe/Berlin")];
+const BEGUN: [(&str, &str); 3] = [("Keyboard [us]: ", ""), ("Language [", "C.UTF-8"), ("Time zone [", "Europe/Berlin")];
 
 /// At the screen: what it shows, the prompt on its last line, and what is typed.
 const PAGES: [(&str, &str, &str); 22] = [
