@@ -3,13 +3,13 @@
 //! every path is followed from a folder of root's own, and the kernel refuses links on the way.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, renameat2};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
@@ -88,20 +88,37 @@ impl Folder {
     }
 
     /// Replaces the file `name`, as `found`, by `bytes`; owner and permissions stay. After a power cut
-    /// it is the old file or the new one. False if it is not as it was found any more: nothing is done then.
+    /// it is the old file or the new one. False if it is not as it was found any more: it stays as it is then.
     pub fn replace(&self, name: &str, found: &Found, bytes: &[u8]) -> Result<bool> {
         let fresh = format!(".{name}.hearth");
+        let what = || format!("replacing {}/{name}", self.path);
         let made = self.put(&fresh, found, bytes).with_context(|| format!("writing {}/{fresh}", self.path));
         let current = made.and_then(|()| Ok(self.read(name)?.is_some_and(|now| now == *found)));
-        if !matches!(current, Ok(true)) {
-            let _ = unlinkat(&self.fd, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
-            return current;
+        let replaced = match current {
+            Ok(true) => self.exchange(name, found, &fresh).with_context(what),
+            other => other,
+        };
+        let _ = unlinkat(&self.fd, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
+        replaced
+    }
+
+    /// Has `name` and `fresh` change their places, unless what was called `name` is not as `found` any more.
+    fn exchange(&self, name: &str, found: &Found, fresh: &str) -> Result<bool> {
+        let read = || self.read(fresh)?.ok_or_else(|| anyhow!("{fresh} is not there any more"));
+        let (mut goes_in, mut comes_out) = (read()?, found.clone());
+        let mut ours = true;
+        loop {
+            renameat2(&self.fd, fresh, &self.fd, name, RenameFlags::RENAME_EXCHANGE)?;
+            // It lasts; and meanwhile whoever had found the former file begins to write to it.
+            nix::unistd::fsync(&self.fd)?;
+            let out = read()?;
+            if out == comes_out {
+                return Ok(ours);
+            }
+            // Somebody has written to it at the last moment: that is the newest, and goes back.
+            comes_out = std::mem::replace(&mut goes_in, out);
+            ours = false;
         }
-        renameat(&self.fd, fresh.as_str(), &self.fd, name)
-            .map_err(io::Error::from)
-            .and_then(|()| nix::unistd::fsync(&self.fd).map_err(io::Error::from))
-            .with_context(|| format!("replacing {}/{name}", self.path))?;
-        Ok(true)
     }
 
     /// Makes the file `name`, which nobody else has open.
@@ -149,6 +166,19 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("core/authelia")).unwrap().count(), 1);
         assert_eq!(folder.read("nobody").unwrap(), None);
         assert!(Folder::open(dir.path(), "media").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_written_at_the_last_moment_is_not_lost() {
+        let (dir, folder) = folder();
+        let path = dir.path().join("core/authelia/people");
+        fs::write(&path, "one").unwrap();
+        let found = folder.read("people").unwrap().unwrap();
+        folder.put(".people.hearth", &found, b"two").unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        assert!(!folder.exchange("people", &found, ".people.hearth").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
+        assert_eq!(fs::read(path.with_file_name(".people.hearth")).unwrap(), b"two");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub struct Lab {
     dir: WorkDir,
     artifacts: PathBuf,
     steps: Mutex<Vec<(String, Duration)>>,
+    pictures: AtomicUsize,
 }
 
 /// Runs the test `name`. Prints what each step took and warns if all of them took
@@ -84,7 +86,17 @@ impl Lab {
         std::fs::create_dir_all(&artifacts).with_context(|| format!("making {}", artifacts.display()))?;
         say(&format!("\n{name} ({proof})"));
         let (name, dir) = (name.to_owned(), WorkDir::new()?);
-        Ok(Self { name, cache, tools, target, proof, dir, artifacts, steps: Mutex::default() })
+        Ok(Self {
+            name,
+            cache,
+            tools,
+            target,
+            proof,
+            dir,
+            artifacts,
+            steps: Mutex::default(),
+            pictures: AtomicUsize::new(0),
+        })
     }
 
     /// A machine called `name`, which also names its artifacts.
@@ -154,6 +166,18 @@ impl Lab {
     /// Where transcripts and screenshots go.
     pub fn artifacts(&self) -> &Path {
         &self.artifacts
+    }
+
+    /// Where the next picture of this test's album goes: `target/screens/TEST/NUMBER-NAME.png`. A new album
+    /// takes the place of the one before.
+    pub(crate) fn album_page(&self, name: &str) -> Result<PathBuf> {
+        let album = target_dir()?.join("screens").join(&self.name);
+        let number = self.pictures.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == 1 && album.exists() {
+            std::fs::remove_dir_all(&album).with_context(|| format!("removing {}", album.display()))?;
+        }
+        std::fs::create_dir_all(&album).with_context(|| format!("making {}", album.display()))?;
+        Ok(album.join(format!("{number:02}-{name}.png")))
     }
 
     /// A program of the tools tree, which sees `folders` of the host and its network.

@@ -18,6 +18,7 @@ use crate::agent::{Agent, Output};
 use crate::cleanup::{Running, WorkDir};
 use crate::drive::Drive;
 use crate::http::{self, Response};
+use crate::keyboard;
 use crate::lab::Lab;
 use crate::nbd::{Server, Survivors};
 use crate::screen::Screen;
@@ -76,13 +77,33 @@ impl Vm<'_> {
         keyboard.write_all(text.as_bytes()).with_context(|| format!("typing on the console of {}", self.name))
     }
 
-    /// Types `line` and Enter on the keyboard that belongs to the screen: small letters and digits, which lie
-    /// where a US keyboard has them.
+    /// Types `line` and Enter on the keyboard that belongs to the screen, a US keyboard.
     pub fn type_on_screen(&self, line: &str) -> Result<()> {
-        for key in line.chars().map(String::from).chain(["ret".to_owned()]) {
-            self.qmp.run("send-key", json!({"keys": [{"type": "qcode", "data": key}]}))?;
-        }
-        Ok(())
+        line.chars().chain(['\r']).try_for_each(|character| self.press(character))
+    }
+
+    /// Presses what gives `character` on the keyboard that belongs to the screen.
+    pub fn press(&self, character: char) -> Result<()> {
+        self.qmp.run("send-key", json!({"keys": keyboard::keys(character)?, "hold-time": 20})).map(drop)
+    }
+
+    /// Waits until the screen shows `text`.
+    pub fn wait_for_screen(&self, text: &str, timeout: Duration) -> Result<()> {
+        self.wait_for_prompt(text, "", timeout)
+    }
+
+    /// Waits until the screen shows `text`, and its last line begins with `prompt`.
+    pub fn wait_for_prompt(&self, text: &str, prompt: &str, timeout: Duration) -> Result<()> {
+        // What the console holds, a line as long as the screen is wide.
+        let script = format!(
+            "screen() {{ fold -w \"$(stty -F /dev/tty1 size | cut -d' ' -f2)\" /dev/vcs1; }}\n\
+             for i in $(seq {}); do now=$(screen); last=$(echo \"$now\" | grep '[^ ]' | tail -n 1)\n\
+             case $now in *'{text}'*) case $last in '{prompt}'*) exit ;; esac ;; esac; sleep 0.3; done; screen; exit 1",
+            timeout.as_secs()
+        );
+        let output = self.root_sh(&script, timeout + Duration::from_secs(60))?;
+        let missing = || anyhow!("no `{text}` above a last line `{prompt}` on the screen:\n{}", output.stdout);
+        self.keep(if output.code == 0 { Ok(()) } else { Err(missing()) })
     }
 
     /// Runs `command` as root with `/bin/sh`, as soon as the guest is up that far.
@@ -128,6 +149,13 @@ impl Vm<'_> {
         let pixels = self.dir.join("screen.ppm");
         self.qmp.run("screendump", json!({"filename": pixels}))?;
         Screen::read(&pixels)
+    }
+
+    /// Saves the screen as the next page of the lab's album, which is kept whatever becomes of the test.
+    pub fn picture(&self, name: &str) -> Result<()> {
+        let page = self.dir.join("page.png");
+        self.qmp.screenshot(&page)?;
+        std::fs::copy(&page, self.lab.album_page(name)?).context("keeping a picture").map(drop)
     }
 
     /// What QEMU says of the machine: `running`, `paused`, `shutdown` …

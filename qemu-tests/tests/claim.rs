@@ -163,7 +163,9 @@ fn no_other_way(lab: &Lab, vm: &Vm, code: &str) -> Result<()> {
         Ok(())
     };
     let no_commands = "Hearth takes no commands here.";
-    harmless("a command", &ask(&["-T"], &["cat /etc/shadow"])?, no_commands)?;
+    for command in ["cat /etc/shadow", "scp -f /etc/shadow"] {
+        harmless(command, &ask(&["-T"], &[command])?, no_commands)?;
+    }
     harmless("a session without a terminal", &ask(&["-T"], &[])?, no_commands)?;
     harmless("sftp", &ask(&["-s"], &["sftp"])?, "subsystem request failed")?;
     harmless("a way through", &ask(&["-W", "127.0.0.1:22"], &[])?, "prohibited")?;

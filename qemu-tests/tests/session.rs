@@ -8,7 +8,7 @@ use hearth::units::Bytes;
 use hearth_qemu_tests::answered::ADMIN;
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units};
 use hearth_qemu_tests::visitor::{Brings, Visitor, code, ssh};
-use hearth_qemu_tests::{Drive, Lab, Vm, scenario};
+use hearth_qemu_tests::{Drive, Lab, Vm, golden, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
 
@@ -17,6 +17,9 @@ const PASSWORD: &str = "open sesame please";
 
 /// What opens the disks: the same.
 const PASSPHRASE: &str = "winter garden lamp";
+
+/// The page of the serial port, told that its terminal is an old one that could move its cursor.
+const VT100: &str = "[Service]\nEnvironment=TERM=vt100\n";
 
 /// On the serial console, as far as the question at which the line is lost.
 const BEGUN: [(&str, &str); 12] = [
@@ -44,7 +47,8 @@ const GOES_ON: &str = "Going on where the questions were left.";
 fn a_lost_line_loses_no_answer_and_any_console_goes_on() {
     scenario("one-session", SHARE, |lab| {
         let disk = image_on_disk(lab, Bytes::gib(16))?;
-        let vm = lab.vm("main").drive(Drive::served(&disk).serial(SERIAL).boots(0)).start()?;
+        let vm = lab.vm("main").drive(Drive::served(&disk).serial(SERIAL).boots(0));
+        let vm = vm.credential("systemd.unit-dropin.hearth-page@ttyS0.service", VT100).start()?;
         let code = lab.step("the first page", || {
             vm.wait_for_text("Nothing on any disk has been changed.", lab.patience(60))?;
             let page = vm.wait_for_text("1) Set up this machine", lab.patience(10))?;
@@ -53,22 +57,26 @@ fn a_lost_line_loses_no_answer_and_any_console_goes_on() {
         })?;
         no_failed_units(lab, &vm)?;
         lab.step("begun on the serial console", || {
+            let term = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID hearth-page@ttyS0.service)/environ";
+            ensure!(vm.root_sh(term, lab.patience(20))?.ok()?.contains("TERM=vt100"), "the terminal is another one");
             vm.type_line("1")?;
             for (prompt, answer) in BEGUN {
-                vm.wait_for_text(prompt, lab.patience(60))?;
+                golden::fits(&vm.wait_for_text(prompt, lab.patience(60))?)?;
                 vm.type_line(answer)?;
             }
-            vm.wait_for_text("Once more: ", lab.patience(20)).map(drop)
+            vm.wait_for_text("Once more: ", lab.patience(20))?;
+            golden::text_only(lab, "main", "These questions make a plan", "Once more: ")
         })?;
         lab.step("the line is lost", || lose_the_line(lab, &vm))?;
         lab.step("the screen goes on", || {
-            shows(lab, &vm, "1) Set up this machine")?;
+            let shows = |text| vm.wait_for_screen(text, lab.patience(20));
+            shows("1) Set up this machine")?;
             vm.type_on_screen("1")?;
-            shows(lab, &vm, GOES_ON)?;
-            shows(lab, &vm, "console password")?;
+            shows(GOES_ON)?;
+            shows("console password")?;
             vm.screenshot("going-on")?;
             vm.type_on_screen("short")?;
-            shows(lab, &vm, "! Not taken")?;
+            shows("! Not taken")?;
             vm.wait_for_text(AT_SCREEN, lab.patience(60)).map(drop)
         })?;
         let visitor = lab.step("SSH looks, and takes over", || take_over(lab, &vm, &code))?;
@@ -90,21 +98,6 @@ fn lose_the_line(lab: &Lab, vm: &Vm) -> Result<()> {
     vm.root_sh("stty -F /dev/ttyS0 -a | tr ' ;' '\\n\\n' | grep -qx echo", lab.patience(20))?.ok().map(drop)
 }
 
-/// Waits until the screen shows `text`.
-fn shows(lab: &Lab, vm: &Vm, text: &str) -> Result<()> {
-    let seconds = lab.patience(20).as_secs();
-    let script = format!(
-        "screen() {{ fold -w \"$(stty -F /dev/tty1 size | cut -d' ' -f2)\" /dev/vcs1; }}\n\
-         for i in $(seq {seconds}); do screen | grep -qF '{text}' && exit; sleep 1; done; screen; exit 1"
-    );
-    let output = vm.root_sh(&script, lab.patience(30))?;
-    vm.keep(if output.code == 0 {
-        Ok(())
-    } else {
-        Err(anyhow::anyhow!("no `{text}` on the screen: {}", output.stdout))
-    })
-}
-
 /// Comes by SSH, sees who answers, goes back, and then goes on.
 fn take_over(lab: &Lab, vm: &Vm, code: &str) -> Result<Visitor> {
     let mut ssh = ssh(lab, vm, "setup", Brings::Codes(&[code]), &["-tt"])?;
@@ -121,7 +114,7 @@ fn take_over(lab: &Lab, vm: &Vm, code: &str) -> Result<Visitor> {
         visitor.type_line(answer)?;
     }
     told(&visitor, GOES_ON)?;
-    shows(lab, vm, "The questions go on at SSH.")?;
+    vm.wait_for_screen("The questions go on at SSH.", lab.patience(20))?;
     vm.screenshot("taken-over")?;
     Ok(visitor)
 }

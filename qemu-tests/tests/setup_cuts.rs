@@ -11,7 +11,7 @@ use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, SETTLED, answers, 
 use hearth_qemu_tests::appliance::{SERIAL, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::nbd::{Disk, Survivors};
 use hearth_qemu_tests::random::Random;
-use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
+use hearth_qemu_tests::{Bus, Drive, Lab, Vm, golden, scenario};
 use uuid::{Uuid, uuid};
 
 const SHARE: Duration = Duration::from_secs(30 * 60);
@@ -159,17 +159,7 @@ impl<'a> Machine<'a> {
         let vm = self.start("finished")?;
         vm.wait_for_any(&[SET_UP, "login:"], self.lab.patience(400))?;
         let found = self.judge(&vm)?;
-        let differs = |one: &str, other: &str| {
-            let lines: Vec<&str> = one.lines().filter(|line| !other.lines().any(|same| same == *line)).collect();
-            lines.join("\n")
-        };
-        ensure!(
-            found == undisturbed,
-            "after the cuts there is\n{}\ninstead of\n{}",
-            differs(&found, undisturbed),
-            differs(undisturbed, &found)
-        );
-        Ok(())
+        golden::same("what is there after the cuts", &found, "what undisturbed setup makes", undisturbed)
     }
 
     /// All that setup made, as text, once everything runs.

@@ -37,7 +37,7 @@ use crate::layout::ADOPTED;
 use crate::machine::real::Real;
 use crate::machine::{Dev, Machine, Refresh};
 use crate::page::text::{WIDTH, cut, wrap};
-use crate::page::{Input, Talk, identity, pager, say_error, setup_follows_a_file};
+use crate::page::{GOES_BACK, Input, Talk, identity, pager, say_error, setup_follows_a_file};
 use crate::render::identity::{TAKE_KEYBOARD, keyboard_file};
 use crate::setup::{self, SEALED};
 pub use attend::holder;
@@ -266,8 +266,9 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
         for (i, row) in self.interview.rows().iter().enumerate() {
             lines.push(cut(&format!("  {:>2}) {:<20} {}", i + 1, row.about, row.answer), WIDTH));
         }
-        let mut early = pager(self.talk, &lines)?;
-        self.paragraph("", "A number changes that answer. p shows the plan, s saves the answers, < goes back.")?;
+        // With the last rows: what follows them would push others away.
+        lines.extend(wrap("", "A number changes that answer. p shows the plan, s saves the answers, < goes back."));
+        let mut early = pager(self.talk, &lines)?.filter(|line| line != GOES_BACK);
         loop {
             let line = match early.take() {
                 Some(line) => Zeroizing::new(line),
@@ -328,12 +329,16 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
             }
         };
         self.talk.say("")?;
-        pager(self.talk, &planned.plan.lines(&facts))?;
+        let mut lines = planned.plan.lines(&facts);
         for (disk, becomes) in approvals(&facts, &planned.plan) {
-            if !self.approved(disk, becomes)? {
+            let token = token(disk);
+            // The first follows the plan's last lines, and must not push any of them away.
+            lines.extend(asked(disk, becomes, &token));
+            if pager(self.talk, &lines)?.is_some() || !self.approved(&token)? {
                 self.talk.say("Nothing was changed.")?;
                 return Ok(true);
             }
+            lines.clear();
         }
         self.talk.say("Approved. Writing the plan and restarting ...")?;
         setup::approve(self.machine, &facts, &text, planned)?;
@@ -342,13 +347,8 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
         Ok(false)
     }
 
-    /// Whether somebody who has looked at `disk` agrees to what becomes of it.
-    fn approved(&mut self, disk: &Disk, becomes: &str) -> Result<bool> {
-        let name = disk.by_id.first().cloned().unwrap_or_else(|| disk.name.clone());
-        let token = Token::for_disk(disk.serial.as_deref(), disk.wwn.as_deref(), ("name", name));
-        self.talk.say("")?;
-        self.paragraph("", &format!("{becomes}: {}, {} (now {})", identity(disk), disk.size, disk.path))?;
-        self.paragraph("", &format!("{} Enter alone goes back.", token.question()))?;
+    /// Whether somebody who has looked at a disk agrees to what becomes of it.
+    fn approved(&mut self, token: &Token) -> Result<bool> {
         for _ in 0..TRIES {
             match self.listen("Approve: ", false)? {
                 Typed::Line(line) if token.accepts(&line) => return Ok(true),
@@ -361,6 +361,19 @@ impl<T: Talk, M: Machine> Conversation<'_, '_, '_, T, M> {
         }
         Ok(false)
     }
+}
+
+/// What approves `disk`.
+fn token(disk: &Disk) -> Token {
+    let name = disk.by_id.first().cloned().unwrap_or_else(|| disk.name.clone());
+    Token::for_disk(disk.serial.as_deref(), disk.wwn.as_deref(), ("name", name))
+}
+
+/// What stands above the question for it.
+fn asked(disk: &Disk, becomes: &str, token: &Token) -> Vec<String> {
+    let what = format!("{becomes}: {}, {} (now {})", identity(disk), disk.size, disk.path);
+    let how = format!("{} Enter alone goes back.", token.question());
+    [vec![String::new()], wrap("", &what), wrap("", &how)].concat()
 }
 
 /// The disks that have to be approved one by one, with what becomes of each: those that are

@@ -272,6 +272,9 @@ fn clean(bytes: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
 }
 
+/// What is typed in the middle of [`pager`]'s lines by whoever wants to see no more of them.
+pub(crate) const GOES_BACK: &str = "0";
+
 /// Says `lines` a screenful at a time; gives what somebody typed who did not want to see the rest.
 pub(crate) fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<Option<String>> {
     /// One line less than a terminal has, for the question.
@@ -281,7 +284,8 @@ pub(crate) fn pager(talk: &mut impl Talk, lines: &[String]) -> Result<Option<Str
             talk.ask("-- Enter shows more, 0 and Enter goes back: ")?;
             match talk.hear(None)? {
                 Input::Line(line) if line.is_empty() => {}
-                Input::Line(line) => return Ok(Some(line).filter(|line| line != "0")),
+                Input::Line(line) => return Ok(Some(line)),
+                Input::Interrupted => return Ok(Some(GOES_BACK.to_owned())),
                 _ => return Ok(None),
             }
         }
@@ -394,27 +398,37 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_an_end_that_leaves_the_terminal_as_it_was() {
+    fn whatever_ends_it_leaves_the_terminal_as_it_was() {
         let pty = nix::pty::openpty(None, None).unwrap();
         let before = tcgetattr(&pty.slave).unwrap();
         let clone = || pty.slave.try_clone().unwrap();
-        let mut console = Console::on(clone(), clone()).unwrap();
+        for signal in ENDS {
+            let mut console = Console::on(clone(), clone()).unwrap();
+            console.show_typing(false).unwrap();
+            assert_ne!(tcgetattr(&pty.slave).unwrap(), before);
+            nix::sys::signal::raise(signal).unwrap();
+            assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Closed, "{signal}");
+            drop(console);
+            assert_eq!(tcgetattr(&pty.slave).unwrap(), before, "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_lost_line_is_an_end() {
+        let (person, _terminal, mut console) = terminal(None);
         console.show_typing(false).unwrap();
-        assert_ne!(tcgetattr(&pty.slave).unwrap(), before);
-        nix::sys::signal::raise(Signal::SIGTERM).unwrap();
-        assert_eq!(console.hear(Some(Duration::from_secs(5))).unwrap(), Input::Closed);
-        drop(console);
-        assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+        drop(person);
+        assert_eq!(console.hear(None).unwrap(), Input::Closed);
     }
 
     #[test]
     fn the_pager_stops_when_told() {
         let lines: Vec<String> = (0..60).map(|i| i.to_string()).collect();
         let mut talk = Script::new(&["", "0"]);
-        pager(&mut talk, &lines).unwrap();
+        assert_eq!(pager(&mut talk, &lines).unwrap().as_deref(), Some(GOES_BACK));
         assert!(talk.said.contains(&"43".to_owned()) && !talk.said.contains(&"44".to_owned()));
         let mut talk = Script::new(&["", ""]);
-        pager(&mut talk, &lines).unwrap();
+        assert_eq!(pager(&mut talk, &lines).unwrap(), None);
         assert!(talk.said.contains(&"59".to_owned()));
     }
 }

@@ -18,8 +18,8 @@ use anyhow::Result;
 
 pub use answers::AnswerFile;
 pub(crate) use answers::is_followed as setup_follows_a_file;
-pub(crate) use console::pager;
 pub use console::{Console, Input, Talk};
+pub(crate) use console::{GOES_BACK, pager};
 pub use list::{List, Step};
 pub use login::show_head;
 pub use view::{Choice, DataState, Situation, contents, details, head, identity, page};

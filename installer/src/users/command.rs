@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Subcommand};
 
 use super::list::{New, Person};
-use super::{Portal, STACKS};
+use super::{AWAY, Away, Portal, STACKS, require, require_free};
 use crate::answers::{DisplayName, EmailAddress, Group, LoginName, Secret, weakness};
 use crate::audit;
 use crate::exit::{Exit, Kind as _};
@@ -62,7 +62,7 @@ pub fn run(command: &Command) -> Result<()> {
     if !nix::unistd::Uid::effective().is_root() {
         return Err(anyhow!("this needs root: put sudo before it")).kind(Exit::Environment);
     }
-    carry_out(command, &Portal::open(Path::new(STACKS))?, audit::note)
+    carry_out(command, &Portal::open(Path::new(STACKS), Away::new(AWAY))?, audit::note)
 }
 
 /// The same on any portal, which tells `note` of what it changed.
@@ -72,17 +72,17 @@ pub(super) fn carry_out(command: &Command, portal: &Portal, note: impl Fn(&str) 
         Command::Add(args) => add(portal, args)?,
         Command::Passwd { name } => {
             // Whether there is such a person is known before anybody has typed a password.
-            portal.read()?.1.require(name)?;
+            require(&portal.people()?, name)?;
             let hash = new_password(portal, name)?;
-            portal.change(|list| list.set_password(name, &hash))?;
+            portal.set_password(name, &hash)?;
             format!("gave {name} a new password at the portal")
         }
         Command::Disable { name } => {
-            portal.change(|list| list.set_disabled(name, true))?;
+            portal.disable(name)?;
             format!("disabled {name} at the portal")
         }
         Command::Enable { name } => {
-            portal.change(|list| list.set_disabled(name, false))?;
+            portal.enable(name)?;
             format!("enabled {name} at the portal")
         }
     };
@@ -92,10 +92,10 @@ pub(super) fn carry_out(command: &Command, portal: &Portal, note: impl Fn(&str) 
 
 fn add(portal: &Portal, args: &AddArgs) -> Result<String> {
     let AddArgs { name, display_name, email, admin } = args;
-    portal.read()?.1.require_free(&name.to_string())?;
+    require_free(&portal.people()?, &name.to_string())?;
     let group = if *admin { Group::Admins } else { Group::Users };
     let hash = new_password(portal, &name.to_string())?;
-    portal.change(|list| list.add(&New { name, display_name, email, groups: &[group], hash: &hash }))?;
+    portal.add(&New { name, display_name, email, groups: &[group], hash: &hash })?;
     Ok(format!("added {name} to the portal, in the group \"{}\"", group.word()))
 }
 
@@ -108,7 +108,7 @@ fn new_password(portal: &Portal, name: &str) -> Result<Secret<String>> {
 }
 
 fn list(portal: &Portal, json: bool) -> Result<()> {
-    let people = portal.read()?.1.people();
+    let people = portal.people()?;
     if json {
         return print(&[serde_json::to_string_pretty(&people).context("writing the people as JSON")?]);
     }

@@ -8,7 +8,7 @@ use crate::exit::{Exit, Kind as _};
 use crate::nearest::nearest;
 
 /// The list.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct List(Mapping);
 
 /// Somebody, as people are shown.
@@ -39,6 +39,11 @@ pub(super) struct New<'a> {
 }
 
 impl List {
+    /// A list of nobody.
+    pub(super) fn empty() -> Self {
+        Self(Mapping::from_iter([("users".into(), Mapping::new().into())]))
+    }
+
     pub(super) fn read(bytes: &[u8]) -> Result<Self> {
         let whole: Mapping = serde_norway::from_slice(bytes).context("it is no list of people in YAML")?;
         if !whole.get("users").is_some_and(Value::is_mapping) {
@@ -66,29 +71,14 @@ impl List {
         self.0.get("users").and_then(Value::as_mapping).into_iter().flatten().map(person).collect()
     }
 
-    /// Refuses a name that somebody has.
-    pub(super) fn require_free(&self, name: &str) -> Result<()> {
-        if self.people().iter().all(|person| person.name != name) {
-            return Ok(());
-        }
-        Err(anyhow!("{name} is there already. `hearth user passwd {name}` gives a new password")).kind(Exit::Refused)
+    /// What is told of `name`, if anything is.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get("users")?.get(name)
     }
 
-    /// Refuses a name that nobody has, with the one that was meant.
-    pub(super) fn require(&self, name: &str) -> Result<()> {
-        let people = self.people();
-        if people.iter().any(|person| person.name == name) {
-            return Ok(());
-        }
-        let meant = nearest(name, people.iter().map(|person| person.name.as_str()));
-        let meant = meant
-            .map_or_else(|| "`hearth user list` shows everybody.".to_owned(), |meant| format!("Did you mean {meant}?"));
-        Err(anyhow!("nobody is called {name} at the portal. {meant}")).kind(Exit::Input)
-    }
-
+    /// Adds somebody whose name is free; who was added already stays as they are.
     pub(super) fn add(&mut self, new: &New<'_>) -> Result<()> {
         let name = new.name.to_string();
-        self.require_free(&name)?;
         let groups: Vec<Value> = new.groups.iter().map(|group| group.word().into()).collect();
         let person = Mapping::from_iter([
             ("disabled".into(), false.into()),
@@ -97,9 +87,27 @@ impl List {
             ("email".into(), new.email.to_string().into()),
             ("groups".into(), groups.into()),
         ]);
-        let users = self.0.get_mut("users").and_then(Value::as_mapping_mut).context("the list has no table `users`")?;
-        users.insert(name.into(), person.into());
+        self.put(&name, person.into())
+    }
+
+    /// Puts somebody in of whom `person` tells, unless they are there.
+    pub(super) fn put(&mut self, name: &str, person: Value) -> Result<()> {
+        self.users()?.entry(name.into()).or_insert(person);
         Ok(())
+    }
+
+    /// Takes somebody out and gives what was told of them: not the last who may rule the portal.
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<Value>> {
+        let people = self.people();
+        let mut admins = people.iter().filter(|person| person.is_active_admin());
+        if admins.next().is_some_and(|admin| admin.name == name) && admins.next().is_none() {
+            let text = format!(
+                "{name} is the last in the group \"admins\" who may log in: nobody could reach the portal's pages for \
+                 admins any more. Add another one first"
+            );
+            return Err(anyhow!(text)).kind(Exit::Refused);
+        }
+        Ok(self.users()?.shift_remove(name))
     }
 
     pub(super) fn set_password(&mut self, name: &str, hash: &Secret<String>) -> Result<()> {
@@ -107,25 +115,36 @@ impl List {
         Ok(())
     }
 
-    /// Lets somebody in again, or not any more: not the last who may rule the portal.
     pub(super) fn set_disabled(&mut self, name: &str, disabled: bool) -> Result<()> {
-        let rule = |person: &Person| person.is_active_admin() && (person.name != name || !disabled);
-        let (before, after) = (self.people().iter().any(Person::is_active_admin), self.people().iter().any(rule));
-        if before && !after {
-            let text = format!(
-                "{name} is the last in the group \"admins\" who may log in: nobody could reach the portal's pages for \
-                 admins any more. Add another one first"
-            );
-            return Err(anyhow!(text)).kind(Exit::Refused);
-        }
         self.person(name)?.insert("disabled".into(), disabled.into());
         Ok(())
     }
 
+    fn users(&mut self) -> Result<&mut Mapping> {
+        self.0.get_mut("users").and_then(Value::as_mapping_mut).context("the list has no table `users`").kind(Exit::Io)
+    }
+
     fn person(&mut self, name: &str) -> Result<&mut Mapping> {
-        self.require(name)?;
-        let users = self.0.get_mut("users").and_then(Value::as_mapping_mut);
-        let person = users.and_then(|users| users.get_mut(name)).and_then(Value::as_mapping_mut);
+        let person = self.users()?.get_mut(name).and_then(Value::as_mapping_mut);
         person.with_context(|| format!("what the list tells of {name} is no table")).kind(Exit::Io)
     }
+}
+
+/// Refuses a name that one of `people` has.
+pub(super) fn require_free(people: &[Person], name: &str) -> Result<()> {
+    if people.iter().all(|person| person.name != name) {
+        return Ok(());
+    }
+    Err(anyhow!("{name} is there already. `hearth user passwd {name}` gives a new password")).kind(Exit::Refused)
+}
+
+/// Refuses a name that none of `people` has, with the one that was meant.
+pub(super) fn require(people: &[Person], name: &str) -> Result<()> {
+    if people.iter().any(|person| person.name == name) {
+        return Ok(());
+    }
+    let meant = nearest(name, people.iter().map(|person| person.name.as_str()));
+    let meant = meant
+        .map_or_else(|| "`hearth user list` shows everybody.".to_owned(), |meant| format!("Did you mean {meant}?"));
+    Err(anyhow!("nobody is called {name} at the portal. {meant}")).kind(Exit::Input)
 }

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::command::{carry_out, lines};
 use super::*;
@@ -18,12 +19,17 @@ fn portal() -> (tempfile::TempDir, Portal) {
          password: {HASH}\n    email: bob@example.org\n    groups:\n    - users\n"
     );
     fs::write(folder.join(PEOPLE), text).unwrap();
-    let portal = Portal::open(dir.path()).unwrap();
+    let portal = Portal::open(dir.path(), Away::new(dir.path().join("away"))).unwrap();
     (dir, portal)
 }
 
 fn disable(name: &str) -> Command {
     Command::Disable { name: name.to_owned() }
+}
+
+/// The file as it lies there.
+fn text(dir: &tempfile::TempDir) -> String {
+    fs::read_to_string(dir.path().join(FOLDER).join(PEOPLE)).unwrap()
 }
 
 #[test]
@@ -35,13 +41,44 @@ fn a_change_is_made_told_and_keeps_what_authelia_knows() {
         Ok(())
     };
     carry_out(&disable("bob"), &portal, note).unwrap();
-    let people = portal.read().unwrap().1.people();
-    assert!(people[1].disabled && !people[0].disabled);
+    let bob = portal.people().unwrap().remove(1);
+    assert!(bob.name == "bob" && bob.disabled && bob.email == "bob@example.org");
     assert_eq!(told.borrow()[..], ["disabled bob at the portal"]);
-    let text = fs::read_to_string(dir.path().join(FOLDER).join(PEOPLE)).unwrap();
-    assert!(text.contains("theme: dark") && text.matches(HASH).count() == 2, "{text}");
+    assert!(text(&dir).contains("theme: dark"), "{}", text(&dir));
     carry_out(&Command::Enable { name: "bob".to_owned() }, &portal, note).unwrap();
-    assert!(!portal.read().unwrap().1.people()[1].disabled);
+    assert!(!portal.people().unwrap()[1].disabled && text(&dir).matches(HASH).count() == 2);
+}
+
+#[test]
+fn whoever_is_disabled_stays_so_whatever_authelia_writes() {
+    let (dir, portal) = portal();
+    let path = dir.path().join(FOLDER).join(PEOPLE);
+    portal.disable("bob").unwrap();
+    portal.disable("bob").unwrap();
+    // Authelia leaves that out of what it writes, so what it writes must have nobody to let in.
+    fs::write(&path, text(&dir).replace("disabled: true", "disabled: false")).unwrap();
+    assert!(!text(&dir).contains("bob"), "{}", text(&dir));
+    assert!(portal.people().unwrap()[1].disabled);
+    let kept = dir.path().join("away/disabled.yml");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    // They keep their place, and a password that they get meanwhile.
+    let (name, display_name, email) =
+        ("bob".parse().unwrap(), "Bob".parse().unwrap(), "bob@example.org".parse().unwrap());
+    let new = Secret::new("$argon2id$new".to_owned());
+    let another = New { name: &name, display_name: &display_name, email: &email, groups: &[], hash: &new };
+    assert_eq!(code_of(&portal.add(&another).unwrap_err()), Exit::Refused.code());
+    portal.set_password("bob", &new).unwrap();
+    portal.enable("bob").unwrap();
+    assert!(text(&dir).contains("$argon2id$new") && !fs::read_to_string(&kept).unwrap().contains("bob"));
+    // One whom somebody disabled by hand, in the list itself.
+    fs::write(
+        &path,
+        text(&dir).replace("disabled: false\n    displayname: Bob", "disabled: true\n    displayname: Bob"),
+    )
+    .unwrap();
+    assert!(portal.people().unwrap()[1].disabled);
+    portal.enable("bob").unwrap();
+    assert!(!portal.people().unwrap()[1].disabled);
 }
 
 #[test]
@@ -71,9 +108,9 @@ fn what_authelia_writes_meanwhile_is_not_lost() {
         list.set_disabled("bob", true)
     };
     portal.change(change).unwrap();
-    assert_eq!(*times.borrow(), 2);
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("$argon2id$new") && text.contains("disabled: true"), "{text}");
+    // In vain, then done, then looked at.
+    assert_eq!(*times.borrow(), 3);
+    assert!(text(&dir).contains("$argon2id$new") && text(&dir).contains("disabled: true"), "{}", text(&dir));
     // Where it never rests, nothing is done.
     let restless = |list: &mut List| {
         let text = fs::read_to_string(&path)? + "# again\n";
@@ -82,7 +119,41 @@ fn what_authelia_writes_meanwhile_is_not_lost() {
     };
     let error = portal.change(restless).unwrap_err();
     assert_eq!(code_of(&error), Exit::Environment.code());
-    assert!(portal.read().unwrap().1.people()[1].disabled);
+    assert!(portal.people().unwrap()[1].disabled);
+}
+
+#[test]
+fn a_change_that_authelia_did_not_hear_of_is_made_again() {
+    let (dir, portal) = portal();
+    let path = dir.path().join(FOLDER).join(PEOPLE);
+    // It writes what it had read before, and its own change.
+    let stale = text(&dir).replacen(HASH, "$argon2id$new", 1);
+    let deaf = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            while fs::read_to_string(&path).unwrap().contains("bob") {
+                thread::sleep(Duration::from_millis(5));
+            }
+            fs::write(&path, stale).unwrap();
+        }
+    });
+    portal.disable("bob").unwrap();
+    deaf.join().unwrap();
+    assert!(text(&dir).contains("$argon2id$new") && !text(&dir).contains("bob"), "{}", text(&dir));
+}
+
+#[test]
+fn a_list_that_is_being_written_is_waited_for() {
+    let (dir, portal) = portal();
+    let path = dir.path().join(FOLDER).join(PEOPLE);
+    let whole = text(&dir);
+    fs::write(&path, "").unwrap();
+    let writer = std::thread::spawn(move || {
+        thread::sleep(2 * WRITING);
+        fs::write(&path, whole).unwrap();
+    });
+    assert_eq!(portal.people().unwrap().len(), 2);
+    writer.join().unwrap();
 }
 
 #[test]
@@ -93,8 +164,8 @@ fn a_password_is_hashed_as_the_portal_does() {
     fs::write(dir.path().join(FOLDER).join("configuration.yml"), own).unwrap();
     let hash = portal.hash("correct horse").unwrap();
     assert!(hash.expose().starts_with("$argon2id$v=19$m=8192,t=4,p=2$"));
-    portal.change(|list| list.set_password("bob", &hash)).unwrap();
-    let error = portal.change(|list| list.set_password("eve", &hash)).unwrap_err();
+    portal.set_password("bob", &hash).unwrap();
+    let error = portal.set_password("eve", &hash).unwrap_err();
     assert!(error.to_string().contains("nobody is called eve"), "{error}");
 }
 
@@ -104,17 +175,17 @@ fn somebody_new_is_as_setup_would_have_made_them() {
     let hash = Secret::new(HASH.to_owned());
     let (name, display_name) = ("eve".parse().unwrap(), "Eve \"E\" #1".parse().unwrap());
     let email = "eve@example.org".parse().unwrap();
-    let new = list::New {
+    let new = New {
         name: &name,
         display_name: &display_name,
         email: &email,
         groups: &[crate::answers::Group::Users],
         hash: &hash,
     };
-    portal.change(|list| list.add(&new)).unwrap();
-    assert!(portal.change(|list| list.add(&new)).unwrap_err().to_string().contains("is there already"));
+    portal.add(&new).unwrap();
+    assert!(portal.add(&new).unwrap_err().to_string().contains("is there already"));
     assert_eq!(
-        lines(&portal.read().unwrap().1.people()),
+        lines(&portal.people().unwrap()),
         [
             "name  state   groups  e-mail           shown as",
             "ada   active  admins  ada@example.org  Ada",
@@ -129,7 +200,7 @@ fn somebody_new_is_as_setup_would_have_made_them() {
 #[test]
 fn a_machine_without_a_portal_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Portal::open(dir.path()).err().unwrap();
+    let error = Portal::open(dir.path(), Away::new(dir.path())).err().unwrap();
     assert!(error.to_string().contains("there is no portal on this machine"), "{error}");
     assert_eq!(code_of(&error), Exit::Refused.code());
     for wrong in ["users: [ada]\n", "a: 1\n", "{", ""] {
