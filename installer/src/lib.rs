@@ -28,6 +28,7 @@ pub mod render;
 pub mod run;
 pub mod selector;
 pub mod setup;
+pub mod shipped;
 pub mod status;
 pub mod units;
 pub mod users;
