@@ -25,6 +25,7 @@ pub mod nearest;
 pub mod page;
 pub mod passphrase;
 pub mod render;
+pub mod reset;
 pub mod run;
 pub mod selector;
 pub mod setup;

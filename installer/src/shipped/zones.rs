@@ -17,10 +17,11 @@ pub(super) enum Zone {
 }
 
 /// What follows from the packages that are installed, and what this module keeps itself.
-const LEFT: [&str; 9] = [
+const LEFT: [&str; 10] = [
     DIR,
     "/var/lib/dpkg",
     "/var/lib/apt",
+    "/var/lib/initramfs-tools",
     // An index of the libraries.
     "/etc/ld.so.cache",
     // Where the newest kernels are.
