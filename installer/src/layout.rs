@@ -14,6 +14,10 @@ pub const ALIGNMENT: Bytes = Bytes::mib(1);
 /// How much a root slot gets at setup, beyond what the image holds.
 pub const ROOT_GROWTH: Bytes = Bytes::gib(8);
 
+/// The attribute of root's entry in the partition table that says that it has grown already: a disk that
+/// is set up once more keeps its size. One of the sixteen bits that are the type's own to use.
+pub const GROWN: u64 = 1 << 48;
+
 /// The smallest disk on which the second root slot is reserved.
 pub const ROOT_B_FROM: Bytes = Bytes::gib(64);
 
@@ -25,6 +29,9 @@ pub const DATA_DIR: &str = "/var/lib/hearth/data";
 
 /// Exists once the disk is prepared. GRUB looks at it, and starts setup without it.
 pub const ADOPTED: &str = "/boot/hearth/adopted";
+
+/// The approved reset. GRUB looks at it before all else.
+pub const RESET: &str = "/boot/hearth/reset";
 
 /// The approved plan in the top folder of HEARTH. GRUB looks at it, too.
 pub const PLAN_FILE: &str = "hearth.adopt";

@@ -9,7 +9,7 @@ use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
 use hearth::{
-    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, run, setup, status, users, web,
+    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, reset, run, setup, status, users, web,
 };
 
 /// Runs a homelab on this machine.
@@ -58,6 +58,8 @@ enum Command {
     /// Serve the page of http://hearth.local on the socket that systemd gives.
     #[command(hide = true)]
     Web,
+    /// Start over: erase all that is the owner's, and have the machine set up anew.
+    Reset(ResetArgs),
     /// Keep the boot loaders on the disk in step with their packages.
     BootChain(BootChainArgs),
     /// Keep the door that SSH is before setup.
@@ -98,6 +100,23 @@ struct UnlockArgs {
     /// Ask on this console, before its login; do nothing if nothing is locked.
     #[arg(long, hide = true)]
     at_console: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("scope").required(true)))]
+struct ResetArgs {
+    /// Erase what is the owner's on the system disk; keep the disks for media, downloads and backups.
+    #[arg(long, group = "scope")]
+    keep_disks: bool,
+    /// Erase those disks as well.
+    #[arg(long, group = "scope")]
+    erase_all: bool,
+    /// Carry out the reset that was approved before the restart.
+    #[arg(long, group = "scope", hide = true, conflicts_with = "dry_run")]
+    resume: bool,
+    /// Print the plan and every effect it would have; change nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +196,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Setup(args) if args.unattended => setup::unattended(),
         Command::Setup(args) if args.resume => setup::resume(),
         Command::Setup(_) => ask::run(&mut Console::open()?, &mut ask::Replies::default()),
+        Command::Reset(args) => reset_machine(&args),
         Command::Status(args) => status::status(args.json),
         Command::Doctor(args) => status::doctor(args.json),
         Command::User(command) => users::run(&command),
@@ -200,6 +220,14 @@ fn show_page(args: &PageArgs) -> Result<()> {
         return usable.then_some(()).with_context(|| format!("{tty} has no hardware")).kind(Exit::Environment);
     }
     page::run(&mut Console::open()?, Place::Console)
+}
+
+fn reset_machine(args: &ResetArgs) -> Result<()> {
+    if args.resume {
+        return reset::resume();
+    }
+    let scope = if args.erase_all { reset::Scope::EraseAll } else { reset::Scope::KeepDisks };
+    if args.dry_run { print(&reset::dry_run(scope)?) } else { reset::run(scope) }
 }
 
 fn adopt_disk(args: &AdoptArgs) -> Result<()> {

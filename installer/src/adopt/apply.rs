@@ -20,6 +20,7 @@ use crate::machine::table::{Entry, Table};
 use crate::machine::{Dev, Machine, Place};
 use crate::render::File;
 use crate::setup::take::{self, Taken};
+use crate::shipped::KEPT;
 use crate::units::Bytes;
 
 /// Who says it.
@@ -62,6 +63,8 @@ impl Job {
 
 fn steps<M: Machine>() -> Vec<Step<M>> {
     vec![
+        // First, because whatever comes after it may leave something on root.
+        Step { what: "keeping a copy of what the image brought", run: keep },
         Step { what: "writing the new partition table", run: write_table },
         Step { what: "telling the kernel about it", run: tell_kernel },
         Step { what: "growing the system's file system", run: grow },
@@ -159,6 +162,14 @@ fn job(machine: &impl Machine, facts: &Facts, disk: &Disk, approved: Approved) -
     let esp_in_use = esp.is_some_and(|part| !part.mountpoints.is_empty());
     let (disk, size, begun) = (disk.name.clone(), disk.size, table == plan.table);
     Ok(Job { plan, disk, size, esp_in_use, begun, setup: None, lock: None })
+}
+
+fn keep(machine: &mut impl Machine, _: &Job) -> Result<Did> {
+    if machine.exists(KEPT) {
+        return Ok(Did::Nothing);
+    }
+    machine.keep_image()?;
+    Ok(Did::Work)
 }
 
 fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {

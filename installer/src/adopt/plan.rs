@@ -11,7 +11,8 @@ use crate::digest::Digest;
 use crate::encryption::Encryption;
 use crate::facts::{Disk, Facts, Mode};
 use crate::layout::{
-    ALIGNMENT, DATA_LABEL, ESP_LABEL, HEARTH_LABEL, MIN_DATA, Part, ROOT_B_FROM, ROOT_GROWTH, ROOT_LABEL, derived_id,
+    ALIGNMENT, DATA_LABEL, ESP_LABEL, GROWN, HEARTH_LABEL, MIN_DATA, Part, ROOT_B_FROM, ROOT_GROWTH, ROOT_LABEL,
+    derived_id,
 };
 use crate::machine::table::{Entry, Table};
 use crate::page::{identity, text};
@@ -342,7 +343,8 @@ pub fn lay_out(disk: &Disk, before: &Table) -> Result<Vec<Extent>, Refusal> {
     let missing = || Refusal::Layout { disk: disk.name.clone(), why: "there is no root-a".to_owned() };
     let root = before.part(Part::RootA).ok_or_else(missing)?;
     let start = root.offset(sector);
-    let end = (start + root.size(sector) + ROOT_GROWTH).round_up(ALIGNMENT);
+    let growth = if root.attributes & GROWN == 0 { ROOT_GROWTH } else { Bytes::ZERO };
+    let end = (start + root.size(sector) + growth).round_up(ALIGNMENT);
     let mut extents = vec![Extent { part: Part::RootA, start, size: end - start }];
     if disk.size >= ROOT_B_FROM {
         extents.push(Extent { part: Part::RootB, start: end, size: (end - start).round_up(ALIGNMENT) });

@@ -103,8 +103,8 @@ fn the_first_resume_after_a_cut_says_what_it_does() {
     fake.said.clear();
     apply::resume(&mut fake).unwrap();
     assert_eq!(fake.said[0], "Hearth: preparing this disk was interrupted. Going on where it stopped.");
-    assert_eq!(fake.said[1], "Hearth: 1/9 writing the new partition table ...");
-    assert_eq!(fake.said[2], "Hearth: 1/9 was done before");
+    assert_eq!(fake.said[1], "Hearth: 1/10 keeping a copy of what the image brought ...");
+    assert_eq!(fake.said[2], "Hearth: 1/10 was done before");
     assert!(fake.said.iter().all(|line| line.len() <= WIDTH), "{:?}", fake.said);
 }
 

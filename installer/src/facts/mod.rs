@@ -89,6 +89,8 @@ pub enum Mode {
     Normal,
     /// Started for repairs.
     Recovery,
+    /// The start that carries out an approved reset.
+    Reset,
 }
 
 /// The firmware that started this machine.

@@ -23,6 +23,7 @@ pub(super) fn mode(cmdline: &str) -> Option<Mode> {
         "adopt" => Some(Mode::Adopt),
         "normal" => Some(Mode::Normal),
         "recovery" => Some(Mode::Recovery),
+        "reset" => Some(Mode::Reset),
         _ => None,
     }
 }

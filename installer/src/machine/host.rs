@@ -90,6 +90,24 @@ pub(super) fn scrub(path: &Path) -> Result<()> {
     remove_file(&path.to_string_lossy())
 }
 
+/// Overwrites and removes everything in the folder `dir` but the files `kept`.
+pub(super) fn clear(dir: &Path, kept: &[&str]) -> Result<()> {
+    for found in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let found = found.with_context(|| format!("reading {}", dir.display()))?;
+        let path = found.path();
+        if kept.iter().any(|name| found.file_name().eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        if found.file_type().with_context(|| format!("looking at {}", path.display()))?.is_dir() {
+            clear(&path, &[])?;
+            fs::remove_dir(&path).with_context(|| format!("removing {}", path.display()))?;
+        } else {
+            scrub(&path)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn account(login: &str) -> Result<Option<Account>> {
     let text = |path: &str| fs::read_to_string(path).with_context(|| format!("reading {path}"));
     let shadow = text("/etc/shadow")?;
@@ -303,6 +321,19 @@ mod tests {
         fs::write(&path, "one\ntw").unwrap();
         append_line(&path, "three").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntw\nthree\n");
+    }
+
+    #[test]
+    fn a_folder_is_cleared_but_for_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["README.TXT", "hearth.toml", "photos/README.txt", "photos/deep/one.jpg"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        clear(dir.path(), &["README.txt", "missing"]).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|found| found.unwrap().file_name()).collect();
+        assert_eq!(left, ["README.TXT"]);
     }
 
     #[test]

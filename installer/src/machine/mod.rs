@@ -3,6 +3,7 @@
 //! are merely told in a dry run, and are cut off at every effect in tests.
 
 mod duckdns;
+mod erase;
 #[cfg(test)]
 pub(crate) mod fake;
 mod firmware;
@@ -35,6 +36,7 @@ use crate::layout::Part;
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
+use crate::shipped::Stray;
 use crate::units::Bytes;
 
 /// A disk, or one of its partitions.
@@ -247,6 +249,9 @@ pub trait Machine {
     /// Overwrites a file there before it is removed, so that its clusters no longer hold what it held.
     fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()>;
 
+    /// Overwrites and removes everything on HEARTH but the files `kept` in its top folder.
+    fn clear_hearth(&mut self, hearth: &Dev, kept: &[&str]) -> Result<()>;
+
     /// Whether the disk that Hearth was started from can be copied: an error says why not.
     fn can_copy(&self, from: &Disk) -> Result<()>;
 
@@ -303,6 +308,21 @@ pub trait Machine {
 
     /// Whether a neighbour has this address, tried for so long.
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool>;
+
+    /// Keeps a copy of what the image brought, unless there is one.
+    fn keep_image(&mut self) -> Result<()>;
+
+    /// All that is on root and not as the image brought it.
+    fn strays(&self) -> Result<Vec<Stray>>;
+
+    /// Puts one of them right, durably. What it was is overwritten.
+    fn put_right(&mut self, stray: &Stray) -> Result<()>;
+
+    /// Makes all of a device read as zeros, what opens it first.
+    fn erase(&mut self, dev: &Dev) -> Result<()>;
+
+    /// Takes off a disk what says what is on it, and what opens it. What runs on it is stopped.
+    fn wipe(&mut self, disk: &Disk) -> Result<()>;
 
     /// Makes a folder's repository with its first commit, durably; there is none yet.
     fn make_repository(&mut self, repository: &Repository) -> Result<()>;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks,
+    Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, erase, firmware, host, luks,
     neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
@@ -30,6 +30,7 @@ use crate::render;
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::run::Cmd;
+use crate::shipped::{self, Stray};
 use crate::units::Bytes;
 
 /// Where HEARTH is mounted while a file on it is read or written.
@@ -273,6 +274,12 @@ impl Machine for Real {
         mounted.unmount()
     }
 
+    fn clear_hearth(&mut self, hearth: &Dev, kept: &[&str]) -> Result<()> {
+        let mounted = Hearth::mount(hearth, true)?;
+        host::clear(Path::new(HEARTH_DIR), kept)?;
+        mounted.unmount()
+    }
+
     fn can_copy(&self, from: &Disk) -> Result<()> {
         MediumSource::open(from).map(drop)
     }
@@ -350,6 +357,30 @@ impl Machine for Real {
 
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool> {
         host::reaches(address, patience)
+    }
+
+    fn keep_image(&mut self) -> Result<()> {
+        let whole = Whole::mount()?;
+        shipped::keep(whole.path())
+    }
+
+    fn strays(&self) -> Result<Vec<Stray>> {
+        let whole = Whole::mount()?;
+        shipped::strays(whole.path())
+    }
+
+    fn put_right(&mut self, stray: &Stray) -> Result<()> {
+        shipped::put_right(Path::new("/"), stray)
+    }
+
+    fn erase(&mut self, dev: &Dev) -> Result<()> {
+        let _lock = claim(&dev.disk)?;
+        erase::erase(&dev.path(), &mut |line| say(line))
+    }
+
+    fn wipe(&mut self, disk: &Disk) -> Result<()> {
+        erase::wipe(disk)?;
+        self.reread_table(&disk.name)
     }
 
     fn make_repository(&mut self, repository: &Repository) -> Result<()> {
@@ -525,6 +556,30 @@ impl Drop for Hearth {
             // The first error is the one to tell; /run is gone at the next start anyway.
             let _ = unmount_hearth();
         }
+    }
+}
+
+/// Root, seen at another place: without what is mounted on it.
+struct Whole(PathBuf);
+
+impl Whole {
+    fn mount() -> Result<Self> {
+        let path = PathBuf::from(format!("/run/hearth/root-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+        Cmd::new("looking at root", "mount").args(["--bind", "/"]).arg(&path).run()?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // What failed before is the one to tell; the next start has a new /run.
+        let _ = Cmd::new("looking away from root", "umount").arg(&self.0).run();
+        let _ = fs::remove_dir(&self.0);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::facts::{Content, Disk, Facts, Volume};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
+use crate::shipped::Stray;
 use crate::units::Bytes;
 
 /// A machine on which nothing happens.
@@ -32,6 +33,8 @@ pub struct Recording<'a, M> {
     mounts: BTreeSet<String>,
     hearth: BTreeMap<String, Option<Vec<u8>>>,
     files: BTreeMap<String, File>,
+    /// What was put right.
+    right: Vec<Stray>,
     accounts: BTreeMap<String, Account>,
 }
 
@@ -48,6 +51,7 @@ impl<'a, M: Machine> Recording<'a, M> {
             mounts: BTreeSet::new(),
             hearth: BTreeMap::new(),
             files: BTreeMap::new(),
+            right: Vec::new(),
             accounts: BTreeMap::new(),
         }
     }
@@ -252,6 +256,12 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(())
     }
 
+    fn clear_hearth(&mut self, hearth: &Dev, kept: &[&str]) -> Result<()> {
+        let kept = kept.join(", ");
+        self.note(format!("overwrite and remove everything on HEARTH ({}) but {kept}", hearth.path()));
+        Ok(())
+    }
+
     fn can_copy(&self, from: &Disk) -> Result<()> {
         self.real.can_copy(from)
     }
@@ -347,6 +357,33 @@ impl<M: Machine> Machine for Recording<'_, M> {
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         // Nothing was changed that it could depend on.
         Ok(true)
+    }
+
+    fn keep_image(&mut self) -> Result<()> {
+        self.note("keep a copy of what the image brought".to_owned());
+        Ok(())
+    }
+
+    fn strays(&self) -> Result<Vec<Stray>> {
+        let mut strays = self.real.strays()?;
+        strays.retain(|stray| !self.right.contains(stray));
+        Ok(strays)
+    }
+
+    fn put_right(&mut self, stray: &Stray) -> Result<()> {
+        self.note(stray.to_string());
+        self.right.push(stray.clone());
+        Ok(())
+    }
+
+    fn erase(&mut self, dev: &Dev) -> Result<()> {
+        self.note(format!("erase all of {}", dev.path()));
+        Ok(())
+    }
+
+    fn wipe(&mut self, disk: &Disk) -> Result<()> {
+        self.note(format!("make {} unreadable", disk.path));
+        Ok(())
     }
 
     fn make_repository(&mut self, repository: &Repository) -> Result<()> {

@@ -360,6 +360,7 @@ pub fn details(facts: &Facts) -> Vec<String> {
             Mode::Adopt => "adopt",
             Mode::Normal => "normal",
             Mode::Recovery => "recovery",
+            Mode::Reset => "reset",
         };
         out.push(format!("  mode      {mode}"));
     }

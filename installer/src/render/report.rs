@@ -27,6 +27,8 @@ pub enum Outcome<'a> {
     Success(Success<'a>),
     /// It goes on on another disk.
     Moved(Moved<'a>),
+    /// It is not set up any more.
+    Reset(Reset<'a>),
     /// It is not.
     Failure(Failure<'a>),
 }
@@ -40,6 +42,15 @@ pub struct Moved<'a> {
     pub disk: &'a str,
     /// What else must be known, a sentence each.
     pub notes: &'a [String],
+}
+
+/// A machine that started over.
+#[derive(Clone, Copy, Debug)]
+pub struct Reset<'a> {
+    /// The name that it had.
+    pub hostname: &'a str,
+    /// What was done, a sentence each.
+    pub done: &'a [String],
 }
 
 /// A machine that is set up.
@@ -78,6 +89,7 @@ impl Report<'_> {
         let lines = match &self.outcome {
             Outcome::Success(success) => success.lines(self),
             Outcome::Moved(moved) => moved.lines(self),
+            Outcome::Reset(reset) => reset.lines(self),
             Outcome::Failure(failure) => failure.lines(self),
         };
         lines.iter().map(|line| format!("{line}\r\n")).collect()
@@ -128,6 +140,17 @@ impl Moved<'_> {
         );
         lines.extend(wrap("", &what));
         lines.extend(self.notes.iter().flat_map(|note| wrap("- ", note)));
+        lines
+    }
+}
+
+impl Reset<'_> {
+    fn lines(&self, report: &Report<'_>) -> Vec<String> {
+        let mut lines = report.head(&format!("this machine was reset; it was {}", self.hostname));
+        let now = "Nobody can log in. It starts in setup mode and waits to be set up, like one that Hearth was just written to.";
+        lines.extend(wrap("", now));
+        lines.extend([String::new(), "What was done:".to_owned()]);
+        lines.extend(self.done.iter().flat_map(|done| wrap("- ", done)));
         lines
     }
 }
@@ -195,6 +218,13 @@ mod tests {
             notes: &notes.map(ToOwned::to_owned),
         }));
         golden::check_text("report-moved", &text);
+    }
+
+    #[test]
+    fn a_machine_that_started_over() {
+        let done = ["/mnt/media: WDC WD40EFRX, serial WD-WCC7K0123456, kept as it was."];
+        let text = report(Outcome::Reset(Reset { hostname: "attic", done: &done.map(ToOwned::to_owned) }));
+        golden::check_text("report-reset", &text);
     }
 
     #[test]

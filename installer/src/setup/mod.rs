@@ -43,7 +43,7 @@ pub use dry_run::dry_run;
 pub(crate) use moved::MOVED;
 use plan::{Planned, Route, SetupPlan, Surveys};
 pub use progress::Progress;
-pub use remains::{Remains, roles_of};
+pub use remains::{Remains, approved_plan, roles_of};
 use source::Found;
 pub(crate) use take::{APPROVED, SEALED};
 
@@ -209,7 +209,7 @@ pub fn resume() -> Result<()> {
 }
 
 /// When this is, in UTC, as people write it.
-fn now() -> String {
+pub(crate) fn now() -> String {
     let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     format!("{} UTC", text[..16].replace('T', " "))
 }

@@ -237,9 +237,8 @@ fn not_yet(answers: &Answers) -> Vec<Refusal> {
 /// The recovery kit must be written somewhere, and whoever needs it must get at it.
 fn kit(answers: &Answers, roles: &[RoleDisk]) -> Option<Refusal> {
     let file = answers.recovery_kit.as_ref()?.file()?;
-    let holds = |role: &&RoleDisk| role.roles.iter().any(|role| file.starts_with(&format!("{}/", roles::place(*role))));
     // A role whose disk is refused is none here.
-    let role = roles.iter().find(holds)?;
+    let role = roles.iter().find(|role| role.holds(file))?;
     let why = match &role.what {
         What::Adopt { read_only: true, file_system, .. } | What::Assemble { read_only: true, file_system, .. } => {
             format!(
@@ -320,6 +319,18 @@ fn twins(facts: &Facts, target: &Disk) -> Option<Vec<String>> {
 }
 
 impl SetupPlan {
+    /// Where the recovery kit is written, if it was not declined.
+    pub fn kit(&self) -> Option<&str> {
+        let kit = self.answers.pointer("/recovery-kit").and_then(serde_json::Value::as_str);
+        kit.filter(|kit| *kit != "declined")
+    }
+
+    /// Whether backups go anywhere.
+    pub fn has_repositories(&self) -> bool {
+        let list = self.answers.pointer("/backup/repositories").and_then(serde_json::Value::as_array);
+        list.is_some_and(|list| !list.is_empty())
+    }
+
     /// What it comes to, a sentence each.
     pub fn sentences(&self) -> Vec<String> {
         let how = match self.system.route {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::approved::Approved;
 use super::journal::Journal;
+use super::plan::SetupPlan;
 use super::roles::{What, place};
 use super::take::{APPROVED, SEALED};
 use crate::machine::Machine;
@@ -27,8 +28,7 @@ pub struct Remains {
 impl Remains {
     /// What is left on this machine; nothing where no answer file set it up.
     pub fn look(machine: &impl Machine) -> Result<Option<Self>> {
-        let Some(bytes) = machine.read_file(APPROVED)? else { return Ok(None) };
-        let plan = Approved::from_bytes(&bytes)?.plan;
+        let Some(plan) = approved_plan(machine)? else { return Ok(None) };
         let journal = Journal::read(machine, plan.digest())?;
         let mut rest = Vec::new();
         if !machine.exists(SEALED) {
@@ -76,10 +76,15 @@ impl Remains {
     }
 }
 
+/// What this machine was set up to be; nothing where no setup was approved.
+pub fn approved_plan(machine: &impl Machine) -> Result<Option<SetupPlan>> {
+    let Some(bytes) = machine.read_file(APPROVED)? else { return Ok(None) };
+    Ok(Some(Approved::from_bytes(&bytes)?.plan))
+}
+
 /// The places that setup gave a disk of their own, each with what that disk is called.
 pub fn roles_of(machine: &impl Machine) -> Result<Vec<(String, String)>> {
-    let Some(bytes) = machine.read_file(APPROVED)? else { return Ok(Vec::new()) };
-    let roles = Approved::from_bytes(&bytes)?.plan.roles;
+    let roles = approved_plan(machine)?.map(|plan| plan.roles).unwrap_or_default();
     let places = roles.iter().filter_map(|role| match &role.what {
         What::Directory => None,
         What::Adopt { disk, .. } | What::Erase { disk, .. } => Some((role, disk.told())),

@@ -33,6 +33,11 @@ pub struct RoleDisk {
 }
 
 impl RoleDisk {
+    /// Whether the file at `path` lies in one of its places.
+    pub fn holds(&self, path: &str) -> bool {
+        self.roles.iter().any(|role| path.starts_with(&format!("{}/", place(*role))))
+    }
+
     /// What becomes of it, in a sentence.
     pub fn sentence(&self) -> String {
         let places = places(&self.roles);
@@ -314,7 +319,7 @@ pub fn place(role: Role) -> String {
 }
 
 /// Where the roles are found.
-pub(super) fn places(roles: &[Role]) -> String {
+pub(crate) fn places(roles: &[Role]) -> String {
     let Some((last, rest)) = roles.split_last() else { return String::new() };
     let rest: Vec<String> = rest.iter().map(|role| place(*role)).collect();
     let last = place(*last);

@@ -15,7 +15,7 @@ use crate::page::text::WIDTH;
 use crate::render::File;
 use crate::units::{Bytes, SectorSize};
 
-pub(super) const ANSWERS: &str = r#"version = 1
+pub(crate) const ANSWERS: &str = r#"version = 1
 recovery-kit = "/mnt/backups/kit.txt"
 stacks = ["core"]
 erase = ["ata-BLANK_1"]
@@ -47,7 +47,7 @@ prepare = "adopt"
 "#;
 
 /// A word of the answers that must be nowhere in the end but on `data`.
-const TOKEN: &str = "00000000beef";
+pub(crate) const TOKEN: &str = "00000000beef";
 
 pub(crate) fn disk(name: &str, serial: &str, content: Option<&str>) -> Disk {
     let facts = crate::facts::zoo::facts("nas");
@@ -311,7 +311,7 @@ fn a_medium_that_cannot_be_copied_is_refused_before_anything_is_done() {
 }
 
 /// The answers with everything encrypted.
-fn encrypted() -> String {
+pub(crate) fn encrypted() -> String {
     format!("{ANSWERS}[encryption]\nunlock = \"passphrase\"\npassphrase = \"{PASSPHRASE}\"\n")
 }
 
@@ -395,7 +395,7 @@ fn the_power_may_go_at_any_effect_with_everything_encrypted() {
 }
 
 /// A machine whose photos lie on a mirror, and whose films on a volume of LVM.
-fn with_volumes() -> Fake {
+pub(crate) fn with_volumes() -> Fake {
     let answers = ANSWERS
         .replace("erase = [\"ata-BLANK_1\"]\n", "")
         .replace("disk = { serial = \"PHOTOS-1\" }", "disk = { md = \"nas:photos\" }")

@@ -112,7 +112,7 @@ fn print_json(status: &Status) -> Result<()> {
 }
 
 /// Docker, the disks and some files tell the rest only to root.
-fn require_root() -> Result<()> {
+pub(crate) fn require_root() -> Result<()> {
     if nix::unistd::Uid::effective().is_root() {
         return Ok(());
     }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::disks::{UNIT, chunks, fat_sector, partitions};
-use super::world::on_data;
-use super::{DISK, DataFs, Fake, Firmware, Formatted, Loss, Luks, Rules};
+use super::world::{on_bind, on_data, on_role};
+use super::{DISK, DataFs, Fake, Firmware, Formatted, Image, Loss, Luks, Rules, World};
 use crate::adopt::storage::BINDS;
 use crate::answers::{FILE_NAME, FileSystem, Secret};
 use crate::encryption::{Key, Keys};
@@ -21,6 +21,7 @@ use crate::machine::{Account, Dev, Lead, Machine, Place, Refresh, Repository, Sy
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
+use crate::shipped::{KEPT, Stray};
 use crate::units::Bytes;
 
 impl Machine for Fake {
@@ -96,7 +97,9 @@ impl Machine for Fake {
     fn exists(&self, path: &str) -> bool {
         let mapped = path.strip_prefix("/dev/mapper/").is_some_and(|name| self.open.contains_key(name));
         let reached = !on_data(path) || self.mounts.contains(DATA_DIR);
-        let made = self.now.links.contains_key(path) || self.now.placed.contains_key(path) && reached;
+        let made = path == KEPT && self.now.image.is_some()
+            || self.now.links.contains_key(path)
+            || self.now.placed.contains_key(path) && reached;
         let on_root = mapped || made && self.sees(path) || ["/home", "/var/log", "/etc/hearth"].contains(&path);
         let mounted = self.mounts.contains(DATA_DIR);
         on_root || mounted && self.now.data.as_ref().is_some_and(|data| data.paths.contains(path))
@@ -270,6 +273,10 @@ impl Machine for Fake {
         self.change_hearth(hearth, |files| drop(files.remove(name)))
     }
 
+    fn clear_hearth(&mut self, hearth: &Dev, kept: &[&str]) -> Result<()> {
+        self.change_hearth(hearth, |files| files.retain(|name, _| kept.contains(&name.as_str())))
+    }
+
     fn can_copy(&self, from: &Disk) -> Result<()> {
         ensure!(from.name == DISK, "{} cannot be copied", from.path);
         Ok(())
@@ -393,6 +400,60 @@ impl Machine for Fake {
 
     fn reaches(&self, _: IpAddr, _: Duration) -> Result<bool> {
         Ok(self.router)
+    }
+
+    fn keep_image(&mut self) -> Result<()> {
+        // Whole, or not at all.
+        let World { placed, links, accounts, .. } = self.now.clone();
+        let placed = placed.into_iter().filter(|(path, _)| !path.starts_with("/run/")).collect();
+        let image = Image { placed, links, accounts };
+        self.lasts(|world| _ = world.image.get_or_insert_with(|| image.clone()))
+    }
+
+    fn strays(&self) -> Result<Vec<Stray>> {
+        ensure!(self.now.image.is_some(), "no copy of the image is kept");
+        Ok(self.now.strays())
+    }
+
+    fn put_right(&mut self, stray: &Stray) -> Result<()> {
+        ensure!(self.mode == Mode::Reset, "root is put right only in the start for it");
+        self.lasts(|world| world.put_right(stray))
+    }
+
+    fn erase(&mut self, dev: &Dev) -> Result<()> {
+        ensure!(self.mounts.is_empty() && self.open.is_empty(), "{} is in use", dev.path());
+        ensure!(self.places.contains_key(&dev.part.unwrap()), "{} does not exist", dev.path());
+        let lose = |world: &mut World, torn: bool| {
+            world.luks.remove(&dev.path());
+            if dev.part == Some(Part::Data.number()) {
+                let gone = world.data.as_ref().map(|data| DataFs { id: data.id, torn: true, paths: BTreeSet::new() });
+                world.data = gone.filter(|_| torn);
+                world.placed.retain(|path, _| !on_data(path) && !on_bind(path));
+                world.networks.clear();
+            }
+        };
+        // A cut on the way leaves what nobody opens or mounts any more.
+        if self.is_cut_on_the_way() {
+            lose(&mut self.durable, true);
+        }
+        self.lasts(|world| lose(world, false))
+    }
+
+    fn wipe(&mut self, disk: &Disk) -> Result<()> {
+        ensure!(self.mode == Mode::Reset && disk.name != self.boot, "{} is in use", disk.path);
+        ensure!(!self.failing.contains(&disk.name), "{} does not take writes", disk.path);
+        self.effect()?;
+        self.started.clear();
+        self.blank(&disk.name);
+        if let Some(other) = self.others.iter_mut().find(|other| other.name == disk.name) {
+            (other.content, other.table, other.partitions) = (None, None, Vec::new());
+        }
+        for world in [&mut self.now, &mut self.durable] {
+            world.luks.retain(|dev, _| !dev.starts_with(&disk.path));
+            world.formatted.retain(|dev, _| !dev.starts_with(&disk.path));
+            world.placed.retain(|path, _| !on_role(path));
+        }
+        Ok(())
     }
 
     fn make_repository(&mut self, repository: &Repository) -> Result<()> {

@@ -14,14 +14,14 @@ use uuid::Uuid;
 pub(crate) use disks::{BASE, image_table};
 use disks::{UNIT, chunks, fat_sector, partitions};
 
-pub(crate) use world::{DataFs, Firmware, Formatted, Loss, Luks, Rules, World};
+pub(crate) use world::{DataFs, Firmware, Formatted, Image, Loss, Luks, Rules, World};
 
 use super::table::{Entry, Table};
 use super::{Dev, Machine, Place, Refresh, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
 use crate::adopt::survey::survey;
 use crate::facts::{Content, Disk, Mode, Volume};
-use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, from_gpt_bytes};
+use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, RESET, from_gpt_bytes};
 use crate::render::firewall;
 use crate::units::{Bytes, SectorSize};
 
@@ -46,6 +46,8 @@ pub(crate) struct Fake {
     /// The disk that this start is from.
     boot: String,
     pub(crate) firmware: Firmware,
+    /// Other disks that take no writes.
+    pub(crate) failing: BTreeSet<String>,
     /// [`DISK`] takes no writes.
     pub(crate) stick_refuses: bool,
     /// [`DISK`] was pulled out.
@@ -93,6 +95,7 @@ impl Fake {
             started: BTreeMap::new(),
             boot: DISK.to_owned(),
             firmware: Firmware::Obeys,
+            failing: BTreeSet::new(),
             stick_refuses: false,
             stick_gone: false,
             places: BTreeMap::new(),
@@ -183,7 +186,9 @@ impl Fake {
         );
         assert_eq!(self.grubs_root_id(), root.id, "GRUB names a root that the kernel does not have");
         let hearth = self.on_hearth(&Dev::hearth(&self.boot));
-        self.mode = if self.is_home() && self.now.settled.contains(ADOPTED) {
+        self.mode = if self.is_home() && self.now.settled.contains(RESET) {
+            Mode::Reset
+        } else if self.is_home() && self.now.settled.contains(ADOPTED) {
             Mode::Normal
         } else if hearth.is_some_and(|files| files.contains_key(PLAN_FILE)) {
             Mode::Adopt

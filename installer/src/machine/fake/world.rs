@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::adopt::storage::BINDS;
 use crate::answers::FileSystem;
 use crate::encryption::Keys;
 use crate::layout::{DATA_DIR, Part};
 use crate::machine::{Account, Dev};
 use crate::render::File;
+use crate::shipped::Stray;
 use crate::units::Bytes;
 
 /// What survives being switched off.
@@ -35,8 +37,18 @@ pub(crate) struct World {
     pub(crate) formatted: BTreeMap<String, Formatted>,
     /// LUKS containers, by their devices.
     pub(crate) luks: BTreeMap<String, Luks>,
+    /// What the image brought, once it is kept.
+    pub(crate) image: Option<Image>,
     /// The files whose journal entries were written back: all that GRUB sees.
     pub(crate) settled: BTreeSet<String>,
+}
+
+/// What lies on root in the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) placed: BTreeMap<String, File>,
+    pub(crate) links: BTreeMap<String, String>,
+    pub(crate) accounts: BTreeMap<String, Account>,
 }
 
 /// A file system on a role's disk.
@@ -104,8 +116,63 @@ impl World {
             self.placed.retain(|path, _| !on_data(path));
         }
     }
+
+    /// What is not as the image brought it. Accounts and keys stand for the files that they lie in.
+    pub(super) fn strays(&self) -> Vec<Stray> {
+        let Some(image) = &self.image else { return Vec::new() };
+        let on_root = |path: &str| !on_data(path) && !on_bind(path) && !on_role(path) && !path.starts_with("/run/");
+        let placed = self.placed.keys().filter(|path| on_root(path));
+        let foreign = placed.filter(|path| !image.placed.contains_key(*path));
+        let links = self.links.keys().filter(|path| !image.links.contains_key(*path));
+        let mut out: Vec<Stray> = foreign.chain(links).map(|path| Stray::Foreign(path.into())).collect();
+        out.extend(self.keys.then(|| Stray::Foreign(HOST_KEY.into())));
+        let changed =
+            image.placed.iter().filter(|(path, was)| self.placed.get(*path) != Some(was)).map(|(path, _)| path);
+        let relinked =
+            image.links.iter().filter(|(path, was)| self.links.get(*path) != Some(was)).map(|(path, _)| path);
+        out.extend(changed.chain(relinked).map(|path| Stray::Changed(path.into())));
+        out.extend((self.accounts != image.accounts).then(|| Stray::Changed(ACCOUNTS.into())));
+        out
+    }
+
+    /// One of them is as the image brought it.
+    pub(super) fn put_right(&mut self, stray: &Stray) {
+        let Some(image) = self.image.clone() else { return };
+        let path = match stray {
+            Stray::Foreign(path) | Stray::Changed(path) => path.to_string_lossy().into_owned(),
+            Stray::Initramfs(_) => return,
+        };
+        match path.as_str() {
+            HOST_KEY => self.keys = false,
+            ACCOUNTS => self.accounts = image.accounts,
+            _ => {
+                self.placed.remove(&path);
+                self.links.remove(&path);
+                self.immutable.remove(path.trim_end_matches('/'));
+                self.placed.extend(image.placed.get(&path).map(|file| (path.clone(), file.clone())));
+                self.links.extend(image.links.get(&path).map(|target| (path.clone(), target.clone())));
+            }
+        }
+    }
 }
+
+/// Stands for the keys of SSH.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+
+/// Stands for the accounts.
+const ACCOUNTS: &str = "/etc/shadow";
 
 pub(super) fn on_data(path: &str) -> bool {
     path.starts_with(&format!("{DATA_DIR}/"))
+}
+
+/// Whether a file lies on `data` and is seen elsewhere.
+pub(super) fn on_bind(path: &str) -> bool {
+    BINDS.iter().any(|bind| path.starts_with(&format!("{}/", bind.target)))
+}
+
+/// Whether a file lies on a role's disk. The folders themselves, whose names end with a slash here, are root's.
+pub(super) fn on_role(path: &str) -> bool {
+    let below = |top: &str| path.strip_prefix(top).is_some_and(|rest| rest.trim_end_matches('/').contains('/'));
+    below("/mnt/") || below("/var/lib/hearth/disks/")
 }
