@@ -7,7 +7,7 @@
 
 mod apply;
 mod approve;
-mod fat;
+pub(crate) mod fat;
 mod lock;
 pub(crate) mod plan;
 pub(crate) mod storage;
