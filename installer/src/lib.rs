@@ -25,6 +25,7 @@ pub mod nearest;
 pub mod page;
 pub mod passphrase;
 pub mod render;
+pub mod repair;
 pub mod run;
 pub mod selector;
 pub mod setup;

@@ -16,7 +16,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks, neighbour,
+    Account, Dev, Machine, Place, Refresh, Renewal, Repository, SystemCopy, Verdict, duckdns, firmware, host, luks,
+    neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
@@ -283,6 +284,36 @@ impl Machine for Real {
         tell_udev(&copy.to.name)
     }
 
+    fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        let source = MediumSource::open(renewal.from)?;
+        let watch = Told::new(&renewal.to.name, source.total());
+        source.renew(renewal.to, renewal.hearth, &watch)?;
+        tell_udev(&renewal.to.name)
+    }
+
+    fn make_startable(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        MediumSource::open(renewal.from)?.make_startable(renewal.to, renewal.esp)?;
+        tell_udev(&renewal.to.name)
+    }
+
+    fn mount_to_look(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        // Whose disk this is shows only later: no link of it leads anywhere.
+        let options = "ro,rescue=nologreplay,nosuid,nodev,noexec,nosymfollow";
+        mount_at(dev, path, "btrfs", options)
+    }
+
+    fn mount_system(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        mount_at(dev, path, "ext4", "rw,nosuid,nodev,noexec")
+    }
+
+    fn unmount(&mut self, path: &str) -> Result<()> {
+        if !is_mounted(path)? {
+            return Ok(());
+        }
+        durable::sync_file_system(Path::new(path))?;
+        Cmd::new(format!("unmounting {path}"), "umount").arg(path).run()
+    }
+
     fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
         firmware::start_first(esp, id)
     }
@@ -413,6 +444,13 @@ impl Watch for Told {
             say(&format!("Hearth: writing to {}: {} %", self.disk, tenths(*done) * 10));
         }
     }
+}
+
+/// Mounts `dev` at `path`, which is made.
+fn mount_at(dev: &Dev, path: &str, kind: &str, options: &str) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+    let dev = dev.path();
+    Cmd::new(format!("mounting {dev}"), "mount").args(["-t", kind, "-o", options, &dev, path]).run()
 }
 
 /// Keeps udev from looking at a disk while it is written to.

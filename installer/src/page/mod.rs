@@ -91,6 +91,12 @@ pub fn run(console: &mut Console, place: Place) -> Result<()> {
                 }
                 wait_for_enter(console)?;
             }
+            Answer::Chosen(Choice::Repair) => {
+                if let Err(error) = crate::repair::ask(console, None) {
+                    say_error(console, &error)?;
+                }
+                wait_for_enter(console)?;
+            }
             Answer::Chosen(Choice::Details) => show_details(console, &facts, &answers, shown.door.as_ref())?,
             Answer::Chosen(Choice::Restart) => power(console, "Restarting.", "reboot")?,
             Answer::Chosen(Choice::PowerOff) => power(console, "Switching off.", "poweroff")?,

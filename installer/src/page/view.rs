@@ -6,6 +6,7 @@ use super::{Place, door};
 use crate::claim::Door;
 use crate::facts::{Adapter, Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition, Volume, VolumeKind};
 use crate::manifest::Bundle;
+use crate::repair;
 
 /// How many lines the page may have, with its prompt, before it sheds what the details show too.
 const HEIGHT: usize = 23;
@@ -15,6 +16,8 @@ const HEIGHT: usize = 23;
 pub enum Situation {
     /// Setup mode: nothing is changed until somebody approves a plan.
     Setup,
+    /// The same, beside a disk that a Hearth was set up on.
+    Repairable,
     /// The approved plan could not be carried out; the text says why.
     Stopped(String),
     /// Everyday running; the text says how `data` is.
@@ -39,6 +42,8 @@ pub enum Choice {
     SetUp,
     /// Go on to the plan for running from this disk.
     RunHere,
+    /// Go on to the plan for writing the system of another disk anew.
+    Repair,
     /// Show everything that is known about the machine.
     Details,
     /// Start the machine again.
@@ -52,6 +57,9 @@ impl Choice {
     pub fn offered(situation: &Situation) -> &'static [Self] {
         match situation {
             Situation::Setup => &[Self::SetUp, Self::RunHere, Self::Details, Self::Restart, Self::PowerOff],
+            Situation::Repairable => {
+                &[Self::SetUp, Self::RunHere, Self::Repair, Self::Details, Self::Restart, Self::PowerOff]
+            }
             Situation::Stopped(_) | Situation::Running(_) => &[Self::Details, Self::Restart, Self::PowerOff],
         }
     }
@@ -61,6 +69,7 @@ impl Choice {
         match (self, situation) {
             (Self::SetUp, _) => "Set up this machine",
             (Self::RunHere, _) => "Run from this disk",
+            (Self::Repair, _) => "Repair: write the system of another disk anew, keep its data",
             (Self::Details, _) => "Show details",
             (Self::Restart, Situation::Stopped(_)) => "Restart and try again",
             (Self::Restart, _) => "Restart",
@@ -111,8 +120,10 @@ fn title(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<Stri
     let head = format!("Hearth {}", facts.version());
     match situation {
         // What follows says which disk was.
-        Situation::Setup if answers.has_written() => out.push(format!("{head} - setup.")),
-        Situation::Setup => out.extend(wrap("", &format!("{head} - setup. Nothing on any disk has been changed."))),
+        Situation::Setup | Situation::Repairable if answers.has_written() => out.push(format!("{head} - setup.")),
+        Situation::Setup | Situation::Repairable => {
+            out.extend(wrap("", &format!("{head} - setup. Nothing on any disk has been changed.")));
+        }
         Situation::Stopped(why) => {
             out.extend(wrap("", &format!("{head} - stopped while preparing this disk.")));
             out.extend(wrap("  why  ", why));
@@ -334,7 +345,9 @@ pub fn head(facts: &Facts, hostname: &str, situation: &Situation) -> Vec<String>
         Situation::Running(DataState::Missing(why)) => {
             out.extend(wrap("  state   ", &format!("data is MISSING, so Docker stays down: {why}")));
         }
-        Situation::Setup => out.push("  state   setup: nothing on any disk has been changed".to_owned()),
+        Situation::Setup | Situation::Repairable => {
+            out.push("  state   setup: nothing on any disk has been changed".to_owned());
+        }
         Situation::Stopped(why) => out.extend(wrap("  state   ", &format!("stopped while preparing this disk: {why}"))),
     }
     out
@@ -380,6 +393,12 @@ pub fn details(facts: &Facts) -> Vec<String> {
         out.push(String::new());
         out.extend(wrap("Network adapter ", &adapter.told()));
         out.extend(adapter.firmware.iter().flat_map(|file| wrap("  missing     ", file)));
+    }
+    if facts.mode == Some(Mode::Setup) && !repair::is_offered(facts) {
+        out.push(String::new());
+        let why = "not offered: no other disk has the partitions of a Hearth that was set up. `hearth repair` as root \
+                   says why not, for each disk";
+        out.extend(wrap("Repair ", why));
     }
     for duplicate in &facts.duplicates {
         out.push(String::new());

@@ -6,6 +6,7 @@
 //! one or one that it is written to ([`moved`]). That disk is then started for good. Adoption prepares it and takes both over ([`take`]), and
 //! [`resume`] carries out the rest, at every start until the machine is sealed.
 
+pub(crate) mod again;
 mod apply;
 mod approved;
 mod disks;
@@ -37,13 +38,14 @@ use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
-use approved::{Approved, SETUP_FILE};
+pub(crate) use approved::Approved;
+use approved::SETUP_FILE;
 pub use dry_run::dry_run;
-pub(crate) use moved::MOVED;
+pub(crate) use moved::{MOVED, tell_firmware};
 use plan::{Planned, Route, SetupPlan, Surveys};
 pub use remains::{Remains, roles_of};
 use source::Found;
-pub(crate) use take::SEALED;
+pub(crate) use take::{APPROVED, SEALED};
 
 /// Why an answer file was not followed, for the page.
 pub const FAILED: &str = "/run/hearth/setup-failed";
@@ -207,7 +209,7 @@ pub fn resume() -> Result<()> {
 }
 
 /// When this is, in UTC, as people write it.
-fn now() -> String {
+pub(crate) fn now() -> String {
     let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     format!("{} UTC", text[..16].replace('T', " "))
 }

@@ -60,7 +60,9 @@ fn system(situation: &Situation) -> Finding {
             format!("data is missing, so Docker stays down: {why}"),
             Some("Check the disk's cables, then restart. Nothing is lost as long as the disk itself is whole"),
         ),
-        Situation::Setup => finding("system", State::Note, "setup mode: nothing on any disk has been changed", None),
+        Situation::Setup | Situation::Repairable => {
+            finding("system", State::Note, "setup mode: nothing on any disk has been changed", None)
+        }
         Situation::Stopped(why) => finding(
             "system",
             State::Red,

@@ -18,7 +18,7 @@ fn source(sector: u32) -> MediumSource {
 }
 
 /// A disk of 24 MiB on which Hearth was set up: behind the image's partitions there are others.
-fn damaged(sector: u32) -> Vec<u8> {
+fn damaged() -> Vec<u8> {
     let mut bytes = pattern(Bytes::mib(24), 11);
     bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
     bytes
@@ -33,7 +33,7 @@ fn starts(bytes: &[u8]) -> (bool, bool) {
 #[test]
 fn a_disk_is_renewed_and_starts_last_of_all() {
     for sector in [512, 4096] {
-        let (image, source, target) = (image(sector), source(sector), Fake::holding(damaged(sector), sector));
+        let (image, source, target) = (image(sector), source(sector), Fake::holding(damaged(), sector));
         let (before, mib) = (target.bytes(), |from: usize, to: usize| from << 20..to << 20);
         source.renew_on(&target, HEARTH_ID, &Silent).unwrap();
         let half = target.bytes();
@@ -50,10 +50,9 @@ fn a_disk_is_renewed_and_starts_last_of_all() {
         assert!(bytes[..440] == image.bytes[..440] && bytes[mib(1, 2)] == image.bytes[mib(1, 2)]);
         assert_eq!(bytes[440..1 << 20], before[440..1 << 20]);
         assert!(bytes[(2 << 20) + 512..3 << 20] == image.bytes[(2 << 20) + 512..3 << 20]);
-        // Once more writes nothing but what must be taken away meanwhile, and what is made anew.
-        target.written();
+        // Once more writes little: the chunk that holds HEARTH, which is made anew each time.
         let outcome = source.renew_on(&target, HEARTH_ID, &Silent).unwrap();
-        assert_eq!(outcome.written, Bytes::ZERO);
+        assert!(outcome.written < Bytes::mib(2) && outcome.kept > Bytes::mib(4), "{outcome:?}");
     }
 }
 
@@ -61,7 +60,7 @@ fn a_disk_is_renewed_and_starts_last_of_all() {
 fn wherever_it_is_cut_off_nothing_starts_and_the_rest_stays() {
     let source = source(512);
     let writes = |dies_after| {
-        let mut target = Fake::holding(damaged(512), 512);
+        let mut target = Fake::holding(damaged(), 512);
         target.dies_after = dies_after;
         let renewed = source.renew_on(&target, HEARTH_ID, &Silent).map(drop);
         (renewed.and_then(|()| source.start_on(&target, ESP_ID)), target)
@@ -74,7 +73,7 @@ fn wherever_it_is_cut_off_nothing_starts_and_the_rest_stays() {
         if done.is_ok() {
             break;
         }
-        let (bytes, before) = (target.bytes(), damaged(512));
+        let (bytes, before) = (target.bytes(), damaged());
         let (bios, uefi) = starts(&bytes);
         // The first two writes take away what was damaged; the last two bring both ways of starting.
         let finished = bytes[..2 << 20] == whole.bytes()[..2 << 20] || bytes[2 << 20..] == whole.bytes()[2 << 20..];
