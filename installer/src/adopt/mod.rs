@@ -48,7 +48,7 @@ const TRIES: usize = 3;
 /// What Hearth is doing on this machine.
 pub fn situation(facts: &Facts) -> Situation {
     if facts.mode == Some(Mode::Setup) {
-        return if repair::is_offered(facts) { Situation::Repairable } else { Situation::Setup };
+        return if repair::is_offered(&Real, facts) { Situation::Repairable } else { Situation::Setup };
     }
     if Path::new(ADOPTED).exists() {
         return Situation::Running(data_state(facts));

@@ -6,7 +6,6 @@ use super::{Place, door};
 use crate::claim::Door;
 use crate::facts::{Adapter, Disk, Duplicate, Facts, Firmware, Mode, Nic, Partition, Volume, VolumeKind};
 use crate::manifest::Bundle;
-use crate::repair;
 
 /// How many lines the page may have, with its prompt, before it sheds what the details show too.
 const HEIGHT: usize = 23;
@@ -393,12 +392,6 @@ pub fn details(facts: &Facts) -> Vec<String> {
         out.push(String::new());
         out.extend(wrap("Network adapter ", &adapter.told()));
         out.extend(adapter.firmware.iter().flat_map(|file| wrap("  missing     ", file)));
-    }
-    if facts.mode == Some(Mode::Setup) && !repair::is_offered(facts) {
-        out.push(String::new());
-        let why = "not offered: no other disk has the partitions of a Hearth that was set up. `hearth repair` as root \
-                   says why not, for each disk";
-        out.extend(wrap("Repair ", why));
     }
     for duplicate in &facts.duplicates {
         out.push(String::new());

@@ -30,10 +30,12 @@ pub(crate) use survey::LOOK_DIR;
 
 use crate::adopt::plan::Target;
 use crate::exit::{Exit, Kind as _};
-use crate::facts::{Facts, Mode};
+use crate::facts::{Disk, Facts, Mode};
 use crate::flash::installed;
+use crate::layout::Part;
 use crate::machine::real::{self, Real, say_failure};
 use crate::machine::recording::Recording;
+use crate::machine::table::Table;
 use crate::machine::{Dev, Machine};
 use crate::page::Talk;
 use crate::page::text::wrap;
@@ -58,10 +60,21 @@ struct Done {
 }
 
 /// Whether there is a disk beside that of this start on which Hearth was set up: by its partitions
-/// alone, as it is asked for each page.
-pub fn is_offered(facts: &Facts) -> bool {
-    facts.mode == Some(Mode::Setup)
-        && facts.disks.iter().any(|disk| !disk.boot_medium && installed::is_installed(disk))
+/// alone, as it is asked for each page. Where the beginning of a disk is damaged only the copy of its
+/// table tells.
+pub fn is_offered(machine: &impl Machine, facts: &Facts) -> bool {
+    let by_table = |disk: &Disk| {
+        let table = Table::read(machine, &disk.name, disk.size, disk.logical_sector);
+        table.is_ok_and(|table| table.part(Part::RootA).is_some() && table.part(Part::Data).is_some())
+    };
+    let others = facts.disks.iter().filter(|disk| !disk.boot_medium);
+    facts.mode == Some(Mode::Setup) && others.into_iter().any(|disk| installed::is_installed(disk) || by_table(disk))
+}
+
+/// What is said where it is not offered.
+pub fn not_offered() -> Vec<String> {
+    let why = "not offered, because no other disk has the partitions of a Hearth that was set up, or it is unplugged.";
+    wrap("Repair ", why)
 }
 
 /// Shows the plan to a person, asks for approval, and carries it out.
