@@ -8,7 +8,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
-use hearth::{adopt, answers, ask, bootchain, claim, encryption, facts, page, passphrase, repair, run, setup, status, users};
+use hearth::{
+    adopt, answers, ask, bootchain, claim, encryption, facts, page, passphrase, repair, run, setup, status, users,
+};
 
 /// Runs a homelab on this machine.
 #[derive(Debug, Parser)]

@@ -187,7 +187,10 @@ fn ask_for_repair(lab: &Lab, vm: &Vm, passphrase: Option<&str>) -> Result<()> {
 fn same(before: &str, after: &str) -> Result<()> {
     let missing: Vec<&str> = before.lines().filter(|line| !after.lines().any(|other| other == *line)).collect();
     let new: Vec<&str> = after.lines().filter(|line| !before.lines().any(|other| other == *line)).collect();
-    ensure!(missing.is_empty() && new.is_empty(), "the machine is not what it was.\nIt lacks {missing:#?}\nand has {new:#?}");
+    ensure!(
+        missing.is_empty() && new.is_empty(),
+        "the machine is not what it was.\nIt lacks {missing:#?}\nand has {new:#?}"
+    );
     Ok(())
 }
 

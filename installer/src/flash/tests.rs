@@ -40,7 +40,8 @@ pub(super) fn image_of(sector: SectorSize, partitions: &[(u32, &str, u64, u64)])
         start: Sector::at(Bytes::mib(start), sector),
         size: Bytes::mib(size),
     };
-    let partitions: Vec<Partition> = partitions.iter().map(|&(number, name, at, size)| part(number, name, at, size)).collect();
+    let partitions: Vec<Partition> =
+        partitions.iter().map(|&(number, name, at, size)| part(number, name, at, size)).collect();
     let size = Bytes::mib(15);
     let mut bytes = fake::pattern(size, 7);
     bytes[8 << 20..10 << 20].fill(0);

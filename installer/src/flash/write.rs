@@ -201,9 +201,8 @@ fn read_chunks(
     // Reading past the end also has a compressed image's own checksum looked at.
     match source.read(&mut more) {
         Ok(0) => Ok(()),
-        Ok(_) => {
-            Err(anyhow!("the image is longer than its manifest says ({} bytes)", content.image.size.0)).kind(Exit::Mismatch)
-        }
+        Ok(_) => Err(anyhow!("the image is longer than its manifest says ({} bytes)", content.image.size.0))
+            .kind(Exit::Mismatch),
         Err(error) => Err(error).context("reading the image's end").kind(Exit::Mismatch),
     }
 }

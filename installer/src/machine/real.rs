@@ -311,7 +311,7 @@ impl Machine for Real {
             return Ok(());
         }
         durable::sync_file_system(Path::new(path))?;
-        Cmd::new(format!("unmounting {path}"), "umount").arg(path).run()
+        unmount_at(path)
     }
 
     fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
@@ -533,16 +533,16 @@ impl Hearth {
     /// Unmounts, and makes everything durable.
     fn unmount(mut self) -> Result<()> {
         self.mounted = false;
-        unmount_hearth()?;
+        unmount_at(HEARTH_DIR)?;
         durable::flush_device(&self.dev.path())
     }
 }
 
-/// Unmounts HEARTH. Whatever asks how full file systems are, as lsblk does for the page, has it in
-/// use for that moment, and is not kept out by the lock: so this is tried for some seconds.
-fn unmount_hearth() -> Result<()> {
+/// Unmounts what is at `path`. Whatever asks how full file systems are, as lsblk does for the page, has it
+/// in use for that moment, and is kept out by no lock: so this is tried for some seconds.
+fn unmount_at(path: &str) -> Result<()> {
     const TRIES: usize = 20;
-    let unmount = || Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR);
+    let unmount = || Cmd::new(format!("unmounting {path}"), "umount").arg(path);
     for _ in 1..TRIES {
         if unmount().succeeds()? {
             return Ok(());
@@ -556,7 +556,7 @@ impl Drop for Hearth {
     fn drop(&mut self) {
         if self.mounted {
             // The first error is the one to tell; /run is gone at the next start anyway.
-            let _ = unmount_hearth();
+            let _ = unmount_at(HEARTH_DIR);
         }
     }
 }

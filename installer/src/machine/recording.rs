@@ -263,7 +263,9 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
         let (from, to) = (&renewal.from.path, &renewal.to.path);
-        self.note(format!("take away what firmware starts from {to}, and write Hearth from {from} into its partitions"));
+        self.note(format!(
+            "take away what firmware starts from {to}, and write Hearth from {from} into its partitions"
+        ));
         Ok(())
     }
 

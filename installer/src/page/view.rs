@@ -80,8 +80,18 @@ impl Choice {
 /// The whole page, with how SSH stands before setup, as it is told at that place.
 pub fn page(facts: &Facts, situation: &Situation, answers: &AnswerFile, door: Option<(&Door, Place)>) -> Vec<String> {
     let full = compose(facts, situation, answers, door, true);
-    if full.len() < HEIGHT { full } else { compose(facts, situation, answers, door, false) }
+    if full.len() < HEIGHT {
+        return full;
+    }
+    let mut brief = compose(facts, situation, answers, door, false);
+    if brief.len() > HEIGHT {
+        brief.retain(|line| !line.starts_with(SERVICES));
+    }
+    brief
 }
+
+/// The line that is missed least: the details have it.
+const SERVICES: &str = "  services ";
 
 fn compose(
     facts: &Facts,
@@ -154,7 +164,7 @@ fn machine(facts: &Facts, full: bool) -> Vec<String> {
         let Bundle::Absent { reason } = &image.bundle;
         let reason = if full { format!(" ({reason})") } else { String::new() };
         let text = format!("none in this image, they come from the internet{reason}");
-        out.extend(wrap("  services ", &text));
+        out.extend(wrap(SERVICES, &text));
     }
     out
 }

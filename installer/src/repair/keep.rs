@@ -26,7 +26,8 @@ pub fn keep_now() -> Result<()> {
     let mut machine = Real;
     let is_unfinished = machine.exists(PENDING) || machine.exists(APPROVED) && !machine.exists(SEALED);
     if is_unfinished || !machine.exists(ADOPTED) {
-        return Err(anyhow!("nothing is kept before this machine is set up, or while it is repaired")).kind(Exit::Refused);
+        return Err(anyhow!("nothing is kept before this machine is set up, or while it is repaired"))
+            .kind(Exit::Refused);
     }
     keep(&mut machine).map(drop)
 }

@@ -134,7 +134,9 @@ fn planned(
             let name = crate::flash::target::name(disk);
             match choose(&facts, &survey, Some(&name)).map_err(|why| refused(&why))? {
                 Chosen::Open(plan) => Ok((facts, plan)),
-                Chosen::Locked(_) => Err(anyhow!("data on {name} stays locked. Nothing was changed")).kind(Exit::Refused),
+                Chosen::Locked(_) => {
+                    Err(anyhow!("data on {name} stays locked. Nothing was changed")).kind(Exit::Refused)
+                }
             }
         }
     }
@@ -157,7 +159,8 @@ fn by_credential(machine: &mut impl Machine) -> Result<()> {
     let key = machine.credential(KEY)?.map(text);
     let missing = || anyhow!("data is encrypted, and there is no credential {KEY}");
     if let Some(done) = repaired(machine)? {
-        let text = format!("{} was repaired from this stick. Remove it, or choose that disk, and restart.", done.disk.told());
+        let text =
+            format!("{} was repaired from this stick. Remove it, or choose that disk, and restart.", done.disk.told());
         wrap("Hearth: ", &text).iter().for_each(|line| machine.say(line));
         return Ok(());
     }

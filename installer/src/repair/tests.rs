@@ -125,7 +125,13 @@ fn a_damaged_machine_becomes_what_it_was() {
     let mut script = Script::new(&["nope", APPROVAL]);
     ask(&mut script, &mut fake, None).unwrap();
     let said = unwrapped(&script.said.join(" "));
-    for words in ["repair the machine \"attic\" on sdc", "4 root-a", "WRITTEN ANEW: the system", "stays: services", "These are not"] {
+    for words in [
+        "repair the machine \"attic\" on sdc",
+        "4 root-a",
+        "WRITTEN ANEW: the system",
+        "stays: services",
+        "These are not",
+    ] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(script.said.iter().chain(&fake.said).all(|line| line.len() <= WIDTH), "{:?}", script.said);
@@ -199,7 +205,10 @@ fn the_password_of_today_and_the_secrets_of_root_are_kept() {
     assert_eq!((fake.durable.placed[RECORD].mode, fake.durable.placed[RECORD].owner.uid), (0o600, 0));
     let record = Record::from_bytes(record.as_bytes()).unwrap();
     let shown = format!("{record:?}");
-    assert!(!shown.contains("correct horse") && !shown.contains("private key") && !shown.contains("by-passwd"), "{shown}");
+    assert!(
+        !shown.contains("correct horse") && !shown.contains("private key") && !shown.contains("by-passwd"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -210,7 +219,8 @@ fn a_record_is_believed_only_if_all_of_it_can_be_used() {
     assert_eq!(*record.to_bytes().unwrap(), *bytes);
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let format = |format| format!("\"format\": {format}");
-    let newer = text.replacen(&format(FORMAT), &format(FORMAT + 1), 1).replacen("\"hearth\": \"", "\"hearth\": \"9.", 1);
+    let newer =
+        text.replacen(&format(FORMAT), &format(FORMAT + 1), 1).replacen("\"hearth\": \"", "\"hearth\": \"9.", 1);
     let Err(Unfit::Newer(version)) = Record::from_bytes(newer.as_bytes()) else { panic!("believed") };
     assert!(version.starts_with("9."), "{version}");
     let damaged = [
@@ -239,7 +249,9 @@ fn an_encrypted_machine_has_its_account_before_it_is_opened_and_the_rest_then() 
         fake.boot();
         assert_eq!(fake.mode, Mode::Normal);
         resume_on(&mut fake, NOW, || panic!("it is not finished")).unwrap();
-        assert!(fake.now.accounts.contains_key("ada") && fake.now.placed.contains_key("/etc/ssh/authorized_keys.d/ada"));
+        assert!(
+            fake.now.accounts.contains_key("ada") && fake.now.placed.contains_key("/etc/ssh/authorized_keys.d/ada")
+        );
         assert!(fake.now.placed.contains_key(PENDING) && fake.now.immutable.is_empty());
         assert!(fake.now.placed.contains_key(crate::encryption::LOCK_FILE));
         fake.mount_data();
@@ -255,7 +267,9 @@ fn recovery(fake: &Fake) -> String {
 
 #[test]
 fn three_wrong_ones_or_enter_alone_change_nothing() {
-    for answers in [&["one", "two", "three", APPROVAL][..], &["", APPROVAL], &[PASSPHRASE, ""], &[PASSPHRASE, "a", "b", "c"]] {
+    for answers in
+        [&["one", "two", "three", APPROVAL][..], &["", APPROVAL], &[PASSPHRASE, ""], &[PASSPHRASE, "a", "b", "c"]]
+    {
         let mut fake = damaged(&encrypted());
         let before = fake.durable.clone();
         let mut script = Script::new(answers);

@@ -15,8 +15,8 @@ use crate::claim;
 use crate::exit::{Exit, Kind as _};
 use crate::machine::real::say_failure;
 use crate::machine::{Dev, Machine};
-use crate::render::report::{FILE_NAME as REPORT, Outcome, Report, Success};
 use crate::render::File;
+use crate::render::report::{FILE_NAME as REPORT, Outcome, Report, Success};
 use crate::repair;
 
 /// The public key by which this machine is known.

@@ -10,8 +10,8 @@ use super::roles::{What, place};
 use super::take::{APPROVED, SEALED};
 use crate::machine::Machine;
 use crate::page::text::wrap;
-use crate::repair::PENDING;
 use crate::render::report::FILE_NAME as REPORT;
+use crate::repair::PENDING;
 
 /// How many warnings a login shows; the report has all of them.
 const SHOWN: usize = 3;

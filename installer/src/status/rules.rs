@@ -84,7 +84,7 @@ fn setup(seen: &Seen) -> Vec<Finding> {
             let rest = remains.rest().iter().filter(|(word, _)| *word != "report");
             red.into_iter()
                 .chain(rest.map(|(word, text)| {
-                    let state = if *word == "SETUP" { State::Red } else { State::Note };
+                    let state = if matches!(*word, "SETUP" | "REPAIR") { State::Red } else { State::Note };
                     finding("setup", state, text.clone(), None)
                 }))
                 .collect()

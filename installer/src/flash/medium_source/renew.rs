@@ -6,6 +6,7 @@
 //! [`MediumSource::make_startable`] the other.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -36,7 +37,7 @@ impl MediumSource {
     /// Writes everything but what firmware starts into the partitions of `target`, which is claimed
     /// meanwhile. From the first write on nothing starts from it; done again, it goes on where it stopped.
     pub fn renew(&self, target: &Disk, hearth: u32, watch: &dyn Watch) -> Result<Outcome> {
-        let medium = BlockDevice::claim(&target.path, target.size, target.logical_sector)?;
+        let medium = claim(target)?;
         let outcome = self.renew_on(&medium, hearth, watch).with_context(|| {
             let (from, to) = (&self.path, &target.path);
             format!("copying Hearth from {from} to {to} stopped; nothing starts from {to} until that is done again")
@@ -47,7 +48,7 @@ impl MediumSource {
 
     /// Puts back what firmware starts; `esp` is the volume id of the EFI system partition.
     pub fn make_startable(&self, target: &Disk, esp: u32) -> Result<()> {
-        let medium = BlockDevice::claim(&target.path, target.size, target.logical_sector)?;
+        let medium = claim(target)?;
         let what = || format!("making {} start", target.path);
         self.start_on(&medium, esp).with_context(what)?;
         medium.reread_table().with_context(what)
@@ -104,6 +105,19 @@ impl MediumSource {
         let missing = || anyhow!("the image has no partition {}", part.name());
         self.image.find(part).ok_or_else(missing).kind(Exit::Refused)
     }
+}
+
+/// Claims the disk. Its partitions were just mounted or looked at, and then udev has it in hand for a moment.
+fn claim(target: &Disk) -> Result<BlockDevice> {
+    const TRIES: usize = 20;
+    let claim = || BlockDevice::claim(&target.path, target.size, target.logical_sector);
+    for _ in 1..TRIES {
+        if let Ok(medium) = claim() {
+            return Ok(medium);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    claim()
 }
 
 /// The same pieces, with nothing before `end` written.

@@ -110,7 +110,9 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
     // Whoever is in already has no use for the code.
     assert!(!at("mini-pc", &door(), Place::Ssh).iter().any(|line| line.contains("SSH ")));
     for name in ZOO {
-        for (door, situation) in [(&told, Situation::Setup), (&taken, Situation::Setup), (&closed(), Situation::Repairable)] {
+        for (door, situation) in
+            [(&told, Situation::Setup), (&taken, Situation::Setup), (&closed(), Situation::Repairable)]
+        {
             for answers in [&AnswerFile::Absent, &wrong_answers(), &failed_answers(), &moved(), &unwritten()] {
                 let page = page(&zoo::facts(name), &situation, answers, Some((door, Place::Console)));
                 assert!(page.len() < 24, "{name}: {} lines\n{}", page.len(), page.join("\n"));
