@@ -68,9 +68,11 @@ prove-flash: _packed-image
     {{vm_tests}} --test flash --test flash_faults --test flash_refusals -- --test-threads=1
 
 # SSH before setup, by the code on the page and by what flash leaves for a machine without a screen; the questions, on one console and several,
-# and life at a television afterwards; starting over, and the boot menu's recovery. Pictures of every page: target/screens
+# and life at a television afterwards; starting over, the boot menu's recovery, and repair of a machine whose system is destroyed.
+# Pictures of every page: target/screens
 prove-consoles: _packed-image
-    {{vm_tests}} --test claim --test questions --test session --test television --test reset -- --test-threads=1
+    {{vm_tests}} --test claim --test questions --test session --test television -- --test-threads=1
+    {{vm_tests}} --test reset --test repair -- --test-threads=1
 
 # Setting up by an answer file: on this disk, from a stick on another, encrypted, with arrays, absent disks and routers, by Wi-Fi,
 # through power cuts at every step; and which ports are open meanwhile

@@ -27,6 +27,7 @@ pub mod notify;
 pub mod page;
 pub mod passphrase;
 pub mod render;
+pub mod repair;
 pub mod reset;
 pub mod run;
 pub mod selector;

@@ -9,7 +9,8 @@ use hearth::exit::{self, Exit, Kind as _};
 use hearth::page::text::print;
 use hearth::page::{Console, Place};
 use hearth::{
-    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, reset, run, setup, status, users, web,
+    adopt, answers, ask, bootchain, claim, ddns, encryption, facts, notify, page, passphrase, repair, reset, run,
+    setup, status, users, web,
 };
 
 /// Runs a homelab on this machine.
@@ -35,6 +36,8 @@ enum Command {
     AdoptDisk(AdoptArgs),
     /// Set the machine up: by questions on this terminal, or as an answer file asks.
     Setup(SetupArgs),
+    /// Write the system of another disk anew, and keep everything that is on its data.
+    Repair(RepairArgs),
     /// Keep what is answered in setup mode while consoles come and go.
     #[command(hide = true)]
     Session,
@@ -152,6 +155,26 @@ struct AdoptArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what")))]
+struct RepairArgs {
+    /// The disk, by its name under /dev/disk/by-id, where several could be repaired.
+    #[arg(conflicts_with_all = ["unattended", "resume", "keep"])]
+    disk: Option<String>,
+    /// Print the plan and every effect it would have; change nothing.
+    #[arg(long, group = "what")]
+    dry_run: bool,
+    /// Take the approval from the systemd credential `hearth.repair`.
+    #[arg(long, group = "what")]
+    unattended: bool,
+    /// Make the system that was written anew what it was.
+    #[arg(long, group = "what", hide = true)]
+    resume: bool,
+    /// Keep on data what a repair needs.
+    #[arg(long, group = "what", hide = true)]
+    keep: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(group(ArgGroup::new("how")))]
 struct SetupArgs {
     /// In setup mode: look for an answer file (hearth.toml), and follow it.
@@ -191,6 +214,7 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Page(args) => show_page(&args),
         Command::Head(args) => page::show_head(args.publish),
         Command::AdoptDisk(args) => adopt_disk(&args),
+        Command::Repair(args) => repair_disk(&args),
         Command::Session => ask::keep_session(),
         Command::Setup(args) if args.dry_run => print(&setup::dry_run(args.answers.as_deref())?),
         Command::Setup(args) if args.unattended => setup::unattended(),
@@ -241,4 +265,22 @@ fn adopt_disk(args: &AdoptArgs) -> Result<()> {
         return adopt::unattended();
     }
     adopt::ask(&mut Console::open()?)
+}
+
+fn repair_disk(args: &RepairArgs) -> Result<()> {
+    let disk = args.disk.as_deref();
+    if args.dry_run {
+        let key = || passphrase::ask("Data is encrypted. Type what opens it", false);
+        return print(&repair::dry_run(disk, key)?);
+    }
+    if args.unattended {
+        return repair::unattended();
+    }
+    if args.resume {
+        return repair::resume();
+    }
+    if args.keep {
+        return repair::keep_now();
+    }
+    repair::ask(&mut Console::open()?, disk)
 }

@@ -329,17 +329,17 @@ fn host_keys(machine: &mut impl Machine, _: &Job) -> Result<Did> {
 }
 
 fn mount_all(machine: &mut impl Machine, job: &Job) -> Result<Did> {
-    let units = storage::mounts(job.plan.ids.data);
-    let patience = storage::patience(job.plan.ids.data);
-    machine.put_file(&File::public(patience.path(), patience.text.clone()))?;
+    let (files, links) = storage::files(job.plan.ids.data);
     if let Some(lock) = &job.lock {
         machine.put_file(&lock.file()?)?;
     }
-    for unit in &units {
-        machine.put_file(&File::public(unit.path(), unit.text.clone()))?;
-        machine.link(&unit.wanted_by(), &unit.path())?;
+    for file in &files {
+        machine.put_file(file)?;
     }
-    let names: Vec<String> = units.iter().map(|unit| unit.name.clone()).collect();
+    for link in &links {
+        machine.link(&link.path, &link.target)?;
+    }
+    let names: Vec<String> = storage::mounts(job.plan.ids.data).into_iter().map(|unit| unit.name).collect();
     machine.start_units(&names)?;
     for bind in BINDS {
         if !machine.is_mounted(bind.target)? {

@@ -11,7 +11,7 @@ use crate::units::Bytes;
 const ID: usize = 67;
 
 /// The volume id for `label`, written as `ABCD-1234` elsewhere.
-pub(super) fn planned(install: Uuid, label: &str) -> u32 {
+pub(crate) fn planned(install: Uuid, label: &str) -> u32 {
     let bytes = derived_id(install, label).into_bytes();
     u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
 }
@@ -31,6 +31,17 @@ pub(super) fn changes(machine: &impl Machine, dev: &Dev, id: u32) -> Result<Vec<
         }
     }
     Ok(out)
+}
+
+/// Gives the FAT that `bytes` are the beginning of the id `id`.
+pub(crate) fn set_id(bytes: &mut [u8], id: u32) {
+    for at in bytes.get(..512).and_then(sectors).unwrap_or_default() {
+        let at = usize::try_from(at.0).unwrap_or(usize::MAX);
+        let sector = at.checked_add(512).and_then(|end| bytes.get_mut(at..end));
+        if let Some(sector) = sector.filter(|sector| is_fat32(sector)) {
+            sector[ID..ID + 4].copy_from_slice(&id.to_le_bytes());
+        }
+    }
 }
 
 fn is_fat32(sector: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use uuid::Uuid;
 
 use super::apply::foreign;
-use crate::encryption::{DATA_NAME, Encryption, KEYS_DIR, Key, Keys, LOCK_FILE, mapped, recovery_form, recovery_path};
+use crate::encryption::{DATA_NAME, Encryption, KEYS_DIR, Key, Keys, mapped, recovery_form, recovery_path};
 use crate::exit::{Exit, Kind as _};
 use crate::facts::Content;
 use crate::layout::DATA_DIR;
@@ -85,7 +85,6 @@ impl Lock {
 
     /// What is known of it while it is locked.
     pub(super) fn file(&self) -> Result<File> {
-        let text = serde_json::to_string_pretty(&self.encryption).context("writing how data is encrypted as JSON")?;
-        Ok(File::public(LOCK_FILE, text + "\n"))
+        self.encryption.file()
     }
 }

@@ -7,7 +7,7 @@
 
 mod apply;
 mod approve;
-mod fat;
+pub(crate) mod fat;
 mod lock;
 pub(crate) mod plan;
 pub(crate) mod storage;
@@ -32,6 +32,7 @@ use crate::machine::recording::Recording;
 use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::page::{DataState, Input, Situation, Talk};
+use crate::repair;
 use approve::Approved;
 pub(crate) use approve::By;
 
@@ -47,7 +48,7 @@ const TRIES: usize = 3;
 /// What Hearth is doing on this machine.
 pub fn situation(facts: &Facts) -> Situation {
     if facts.mode == Some(Mode::Setup) {
-        return Situation::Setup;
+        return if repair::is_offered(&Real, facts) { Situation::Repairable } else { Situation::Setup };
     }
     if Path::new(ADOPTED).exists() {
         return Situation::Running(data_state(facts));
@@ -88,8 +89,7 @@ fn locked_state(facts: &Facts, encryption: Encryption) -> DataState {
 
 /// Why `data` is not mounted. `unit` is the text of its mount unit.
 fn missing_because(facts: &Facts, unit: Option<&str>) -> String {
-    let Some(id) = unit.and_then(|text| text.lines().find_map(|line| line.strip_prefix("What=/dev/disk/by-uuid/")))
-    else {
+    let Some(id) = unit.and_then(storage::data_in) else {
         return "the unit that mounts it is gone from /etc/systemd/system".to_owned();
     };
     let is = |content: &Option<Content>| content.as_ref().is_some_and(|content| content.id.as_deref() == Some(id));
@@ -252,3 +252,5 @@ fn tell(machine: &impl Machine) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::until_adopted;

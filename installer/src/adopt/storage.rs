@@ -8,6 +8,7 @@
 use uuid::Uuid;
 
 use crate::layout::{ADOPTED, DATA_DIR};
+use crate::render::{File, Link};
 
 /// Where units go that belong to this machine alone.
 const UNIT_DIR: &str = "/etc/systemd/system";
@@ -97,6 +98,19 @@ pub fn mounts(data: Uuid) -> Vec<Unit> {
     units
 }
 
+/// All that mounts `data` at every start.
+pub fn files(data: Uuid) -> (Vec<File>, Vec<Link>) {
+    let units = mounts(data);
+    let all = std::iter::once(patience(data)).chain(units.iter().cloned());
+    let files = all.map(|unit| File::public(unit.path(), unit.text)).collect();
+    (files, units.iter().map(|unit| Link { path: unit.wanted_by(), target: unit.path() }).collect())
+}
+
+/// The id of `data` in the text of the unit that mounts it.
+pub fn data_in(unit: &str) -> Option<&str> {
+    unit.lines().find_map(|line| line.strip_prefix("What=/dev/disk/by-uuid/"))
+}
+
 /// systemd's own wait for a device is 90 seconds; both waits should be one.
 pub fn patience(data: Uuid) -> Unit {
     let device = unit_name(&format!("/dev/disk/by-uuid/{data}"), "device");
@@ -133,6 +147,11 @@ pub fn marker(install: Uuid, digest: &str) -> String {
     )
 }
 
+/// The install id in what [`marker`] made.
+pub fn install_in(marker: &str) -> Option<Uuid> {
+    marker.lines().find_map(|line| line.strip_prefix("install "))?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +184,7 @@ mod tests {
         assert!(home.text.contains("RequiresMountsFor=/var/lib/hearth/data\nBefore=local-fs.target\n"));
         assert_eq!(home.wanted_by(), "/etc/systemd/system/local-fs.target.wants/home.mount");
         assert!(patience(id).name.starts_with("dev-disk-by\\x2duuid-0000"));
+        assert_eq!(data_in(&units[0].text), Some(id.to_string().as_str()));
+        assert_eq!(install_in(&marker(id, "d1ce")), Some(id));
     }
 }

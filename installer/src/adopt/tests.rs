@@ -9,6 +9,13 @@ use crate::units::{Bytes, SectorSize};
 /// A script to talk with, whose answers are known beforehand.
 use crate::page::script::Script;
 
+/// Has a fresh machine run from its disk.
+pub(crate) fn until_adopted(fake: &mut Fake) {
+    approve_and_start(&mut Script::new(&["3456"]), fake).unwrap();
+    fake.boot();
+    until_done(fake);
+}
+
 fn approved(gib: u64) -> Fake {
     let mut fake = Fake::new(gib);
     let mut script = Script::new(&["3456"]);

@@ -8,6 +8,7 @@
 mod keys;
 mod unlock;
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ pub use keys::{Key, Keys, is_recovery_key, recovery_form};
 pub use unlock::{absent, at_console, known, locked, unlock};
 
 use crate::answers::Unlock;
+use crate::render::File;
 
 /// What `data` is called under `/dev/mapper` while it is open.
 pub const DATA_NAME: &str = "hearth-data";
@@ -38,6 +40,12 @@ pub struct Encryption {
 }
 
 impl Encryption {
+    /// The file that says so on root.
+    pub fn file(self) -> Result<File> {
+        let text = serde_json::to_string_pretty(&self).context("writing how data is encrypted as JSON")?;
+        Ok(File::public(LOCK_FILE, text + "\n"))
+    }
+
     /// What is typed to open it, for people.
     pub fn typed(self) -> &'static str {
         match self.unlock {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ext4_view::{Ext4, Ext4Read};
 
-use crate::facts::Disk;
+use crate::facts::{Disk, Partition};
 use crate::layout::Part;
 use crate::units::Bytes;
 
@@ -21,14 +21,19 @@ pub struct Installed {
     pub last_used: String,
 }
 
-/// The Hearth on `disk`, if one was set up there. A mere copy of the image is none: it has no `data`.
+/// Whether a Hearth was set up on `disk`. A mere copy of the image is none: it has no `data`.
+pub fn is_installed(disk: &Disk) -> bool {
+    has(disk, Part::RootA).is_some() && has(disk, Part::Data).is_some()
+}
+
+fn has(disk: &Disk, part: Part) -> Option<&Partition> {
+    let is = |found: &&Partition| found.number == Some(part.number()) && found.name.as_deref() == Some(part.name());
+    disk.partitions.iter().find(is)
+}
+
+/// The Hearth on `disk`, if one was set up there.
 pub fn find(disk: &Disk) -> Option<Installed> {
-    let has = |part: Part| {
-        disk.partitions
-            .iter()
-            .find(|found| found.number == Some(part.number()) && found.name.as_deref() == Some(part.name()))
-    };
-    let (root, _) = (has(Part::RootA)?, has(Part::Data)?);
+    let root = has(disk, Part::RootA).filter(|_| is_installed(disk))?;
     let id = || root.content.as_ref().and_then(|content| content.id.clone());
     let file = root.start.and_then(|start| Some((File::open(&disk.path).ok()?, start)));
     let (name, last_used) = match &file {
@@ -90,7 +95,7 @@ impl Ext4Read for At {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Partition, zoo};
+    use crate::facts::zoo;
     use crate::run::Cmd;
 
     #[test]

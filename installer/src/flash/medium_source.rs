@@ -4,6 +4,8 @@
 //! nothing is left alone. All the rest is proved, chunk by chunk, by the list that the disk
 //! carries on `HEARTH`.
 
+mod renew;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};

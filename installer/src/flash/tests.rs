@@ -27,6 +27,11 @@ pub(super) fn image(sector: u32) -> Image {
 }
 
 fn make_image(sector: SectorSize) -> Image {
+    image_of(sector, &[(1, "bios", 1, 1), (3, "hearth", 2, 2), (4, "root-a", 4, 10)])
+}
+
+/// An image of 15 MiB with these partitions, each with its number, its name, its begin and its length in MiB.
+pub(super) fn image_of(sector: SectorSize, partitions: &[(u32, &str, u64, u64)]) -> Image {
     let part = |number, name: &str, start, size| Partition {
         number,
         name: name.to_owned(),
@@ -35,7 +40,8 @@ fn make_image(sector: SectorSize) -> Image {
         start: Sector::at(Bytes::mib(start), sector),
         size: Bytes::mib(size),
     };
-    let partitions = vec![part(1, "bios", 1, 1), part(3, "hearth", 2, 2), part(4, "root-a", 4, 10)];
+    let partitions: Vec<Partition> =
+        partitions.iter().map(|&(number, name, at, size)| part(number, name, at, size)).collect();
     let size = Bytes::mib(15);
     let mut bytes = fake::pattern(size, 7);
     bytes[8 << 20..10 << 20].fill(0);

@@ -39,6 +39,17 @@ const GLANCE: usize = 16;
 /// than it is overwrites its beginning with what comes later.
 const RECHECK: usize = 16;
 
+/// What of an image goes to a disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a> {
+    /// What the image is.
+    pub image: &'a DiskImage,
+    /// What to do with each of its chunks.
+    pub pieces: &'a [Piece],
+    /// Whether everything is read back.
+    pub verify: bool,
+}
+
 /// What is written to a disk.
 #[derive(Debug)]
 pub struct Job<'a> {
@@ -86,14 +97,26 @@ pub fn write(
     last: impl FnOnce(&dyn Medium) -> Result<()>,
 ) -> Result<Outcome> {
     make_unbootable(job, medium)?;
-    let (outcome, boot_code, expected) = chunks(job, source, medium, watch)?;
-    if job.verify {
-        recheck(job, &expected, medium)?;
-    }
+    let content = Content { image: job.image, pieces: job.pieces, verify: job.verify };
+    let (outcome, boot_code) = fill(content, source, medium, watch)?;
     last(medium)?;
     medium.flush().context("making everything last before the partition table")?;
     job.table.commit(&boot_code, medium)?;
     Ok(outcome)
+}
+
+/// Writes the chunks alone, and proves them; gives the image's boot code, too.
+pub(super) fn fill(
+    content: Content<'_>,
+    source: impl Read + Send,
+    medium: &dyn Medium,
+    watch: &dyn Watch,
+) -> Result<(Outcome, Vec<u8>)> {
+    let (outcome, boot_code, expected) = chunks(content, source, medium, watch)?;
+    if content.verify {
+        recheck(content, &expected, medium)?;
+    }
+    Ok((outcome, boot_code))
 }
 
 /// Takes the former table away, so that from here on nothing starts from the disk, and then
@@ -127,12 +150,12 @@ struct Loaded {
 type Expected = Vec<Option<Digest>>;
 
 fn chunks(
-    job: &Job<'_>,
+    content: Content<'_>,
     source: impl Read + Send,
     medium: &dyn Medium,
     watch: &dyn Watch,
 ) -> Result<(Outcome, Vec<u8>, Expected)> {
-    let size = usize::try_from(job.image.chunk_size.0)?;
+    let size = usize::try_from(content.image.chunk_size.0)?;
     let (give_back, empty) = channel();
     for _ in 0..BUFFERS {
         give_back.send(Buffer::new(size)).context("making buffers")?;
@@ -140,10 +163,10 @@ fn chunks(
     std::thread::scope(|scope| {
         let (to_writer, loaded) = sync_channel(BUFFERS);
         let (to_checker, written) = sync_channel(BUFFERS);
-        let reader = scope.spawn(move || read_chunks(job, source, &empty, &to_writer));
+        let reader = scope.spawn(move || read_chunks(content, source, &empty, &to_writer));
         let returned = give_back.clone();
-        let checker = scope.spawn(move || read_back(job, medium, watch, &written, &returned));
-        let mut writer = Writer::new(job, medium, watch);
+        let checker = scope.spawn(move || read_back(content, medium, watch, &written, &returned));
+        let mut writer = Writer::new(content, medium, watch);
         let wrote = writer.run(&loaded, &to_checker, &give_back);
         // Both ends hang up, so that the other threads see that nothing follows.
         drop((loaded, to_checker, give_back));
@@ -161,15 +184,15 @@ fn chunks(
 
 /// Reads the image to its end, chunk by chunk. Stops quietly when nobody wants more.
 fn read_chunks(
-    job: &Job<'_>,
+    content: Content<'_>,
     mut source: impl Read,
     empty: &Receiver<Buffer>,
     to_writer: &SyncSender<Loaded>,
 ) -> Result<()> {
-    for &piece in job.pieces {
+    for &piece in content.pieces {
         let Ok(mut buffer) = empty.recv() else { return Ok(()) };
         let part = &mut buffer[..usize::try_from(piece.len.0)?];
-        source.read_exact(part).map_err(|error| short(&error, job, piece)).kind(Exit::Mismatch)?;
+        source.read_exact(part).map_err(|error| short(&error, content, piece)).kind(Exit::Mismatch)?;
         if to_writer.send(Loaded { piece, buffer }).is_err() {
             return Ok(());
         }
@@ -178,16 +201,15 @@ fn read_chunks(
     // Reading past the end also has a compressed image's own checksum looked at.
     match source.read(&mut more) {
         Ok(0) => Ok(()),
-        Ok(_) => {
-            Err(anyhow!("the image is longer than its manifest says ({} bytes)", job.image.size.0)).kind(Exit::Mismatch)
-        }
+        Ok(_) => Err(anyhow!("the image is longer than its manifest says ({} bytes)", content.image.size.0))
+            .kind(Exit::Mismatch),
         Err(error) => Err(error).context("reading the image's end").kind(Exit::Mismatch),
     }
 }
 
-fn short(error: &io::Error, job: &Job<'_>, piece: Piece) -> anyhow::Error {
+fn short(error: &io::Error, content: Content<'_>, piece: Piece) -> anyhow::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        let size = job.image.size.0;
+        let size = content.image.size.0;
         return anyhow!(
             "the image is cut short: it ends before byte {}, its manifest says {size}",
             (piece.at + piece.len).0
@@ -198,7 +220,7 @@ fn short(error: &io::Error, job: &Job<'_>, piece: Piece) -> anyhow::Error {
 
 /// Checks and writes.
 struct Writer<'a> {
-    job: &'a Job<'a>,
+    content: Content<'a>,
     medium: &'a dyn Medium,
     watch: &'a dyn Watch,
     outcome: Outcome,
@@ -210,15 +232,15 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(job: &'a Job<'a>, medium: &'a dyn Medium, watch: &'a dyn Watch) -> Self {
+    fn new(content: Content<'a>, medium: &'a dyn Medium, watch: &'a dyn Watch) -> Self {
         Self {
-            job,
+            content,
             medium,
             watch,
             outcome: Outcome::default(),
             boot_code: Vec::new(),
-            expected: vec![None; job.pieces.len()],
-            compared: Buffer::new(usize::try_from(job.image.chunk_size.0).unwrap_or_default()),
+            expected: vec![None; content.pieces.len()],
+            compared: Buffer::new(usize::try_from(content.image.chunk_size.0).unwrap_or_default()),
             misses: 0,
             since: 0,
         }
@@ -232,7 +254,7 @@ impl<'a> Writer<'a> {
     ) -> Result<()> {
         for Loaded { piece, mut buffer } in loaded {
             let on_disk = self.take(piece, &mut buffer)?;
-            if on_disk || !self.job.verify {
+            if on_disk || !self.content.verify {
                 self.watch.advance(piece.size());
                 // The reader has ended when it needs no more buffers.
                 let _ = give_back.send(buffer);
@@ -249,7 +271,7 @@ impl<'a> Writer<'a> {
         if piece.work == Work::Skip && piece.index > 0 {
             return Ok(true);
         }
-        let listed = self.job.image.chunks[piece.index].sha256;
+        let listed = self.content.image.chunks[piece.index].sha256;
         if Digest::of(&*whole) != listed {
             let text = format!(
                 "the image is damaged: its {} from byte {} are not what the manifest lists",
@@ -299,13 +321,13 @@ fn on_disk(piece: Piece, chunk: &[u8]) -> (Bytes, &[u8]) {
 }
 
 fn read_back(
-    job: &Job<'_>,
+    content: Content<'_>,
     medium: &dyn Medium,
     watch: &dyn Watch,
     written: &Receiver<Loaded>,
     give_back: &Sender<Buffer>,
 ) -> Result<Bytes> {
-    let mut found = Buffer::new(usize::try_from(job.image.chunk_size.0)?);
+    let mut found = Buffer::new(usize::try_from(content.image.chunk_size.0)?);
     let mut verified = Bytes::ZERO;
     loop {
         let batch: Vec<Loaded> = written.iter().take(BATCH).collect();
@@ -343,9 +365,9 @@ pub(super) fn compare(medium: &dyn Medium, at: Bytes, bytes: &[u8], scratch: &mu
 }
 
 /// Reads a few chunks once more, now that everything is written.
-fn recheck(job: &Job<'_>, expected: &Expected, medium: &dyn Medium) -> Result<()> {
-    let mut found = Buffer::new(usize::try_from(job.image.chunk_size.0)?);
-    let there = job.pieces.iter().filter_map(|piece| Some((piece, expected[piece.index]?)));
+fn recheck(content: Content<'_>, expected: &Expected, medium: &dyn Medium) -> Result<()> {
+    let mut found = Buffer::new(usize::try_from(content.image.chunk_size.0)?);
+    let there = content.pieces.iter().filter_map(|piece| Some((piece, expected[piece.index]?)));
     for (piece, digest) in there.step_by(RECHECK) {
         let found = &mut found[..usize::try_from(piece.size().0)?];
         let at = piece.at + piece.hold_back;

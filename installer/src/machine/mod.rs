@@ -123,6 +123,19 @@ pub struct SystemCopy<'a> {
     pub own: Own,
 }
 
+/// The system of a disk, to be written once more into the partitions it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal<'a> {
+    /// The disk that Hearth was started from.
+    pub from: &'a Disk,
+    /// The disk whose system it is.
+    pub to: &'a Disk,
+    /// The volume id of its EFI system partition.
+    pub esp: u32,
+    /// The volume id of its HEARTH.
+    pub hearth: u32,
+}
+
 /// A part of the running system that reads its files again when told to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
@@ -258,6 +271,22 @@ pub trait Machine {
     /// Copies Hearth to another disk, proves it, and makes the kernel take its partitions. As long as it
     /// is not finished that disk has no partition table, so nothing starts from it.
     fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()>;
+
+    /// Writes the system once more, proves it, and leaves the partition table and all behind the image's
+    /// partitions as they are. Nothing starts from the disk before [`Machine::make_startable`].
+    fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()>;
+
+    /// Puts back what firmware starts, durably.
+    fn make_startable(&mut self, renewal: &Renewal<'_>) -> Result<()>;
+
+    /// Mounts the btrfs in `dev` at `path` to look at it: nothing is written to it, its log neither.
+    fn mount_to_look(&mut self, dev: &Dev, path: &str) -> Result<()>;
+
+    /// Mounts the ext4 in `dev` at `path`, to put files into a system that does not run.
+    fn mount_system(&mut self, dev: &Dev, path: &str) -> Result<()>;
+
+    /// Unmounts what is mounted at `path`, durably; nothing need be.
+    fn unmount(&mut self, path: &str) -> Result<()>;
 
     /// Has UEFI start the disk with this EFI system partition before all others. `id` is the partition's
     /// own in the table.

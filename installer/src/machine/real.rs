@@ -16,8 +16,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict, duckdns, erase, firmware, host, luks,
-    neighbour,
+    Account, Dev, Lead, Machine, Place, Refresh, Renewal, Repository, SystemCopy, Verdict, duckdns, erase, firmware,
+    host, luks, neighbour,
 };
 use crate::answers::{self, FileSystem, Secret};
 use crate::durable;
@@ -291,6 +291,36 @@ impl Machine for Real {
         tell_udev(&copy.to.name)
     }
 
+    fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        let source = MediumSource::open(renewal.from)?;
+        let watch = Told::new(&renewal.to.name, source.total());
+        source.renew(renewal.to, renewal.hearth, &watch)?;
+        tell_udev(&renewal.to.name)
+    }
+
+    fn make_startable(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        MediumSource::open(renewal.from)?.make_startable(renewal.to, renewal.esp)?;
+        tell_udev(&renewal.to.name)
+    }
+
+    fn mount_to_look(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        // Whose disk this is shows only later: no link of it leads anywhere.
+        let options = "ro,rescue=nologreplay,nosuid,nodev,noexec,nosymfollow";
+        mount_at(dev, path, "btrfs", options)
+    }
+
+    fn mount_system(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        mount_at(dev, path, "ext4", "rw,nosuid,nodev,noexec")
+    }
+
+    fn unmount(&mut self, path: &str) -> Result<()> {
+        if !is_mounted(path)? {
+            return Ok(());
+        }
+        durable::sync_file_system(Path::new(path))?;
+        unmount_at(path)
+    }
+
     fn start_first(&mut self, esp: &Dev, id: Uuid) -> Result<()> {
         firmware::start_first(esp, id)
     }
@@ -451,6 +481,13 @@ impl Watch for Told {
     }
 }
 
+/// Mounts `dev` at `path`, which is made.
+fn mount_at(dev: &Dev, path: &str, kind: &str, options: &str) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("making {path}"))?;
+    let dev = dev.path();
+    Cmd::new(format!("mounting {dev}"), "mount").args(["-t", kind, "-o", options, &dev, path]).run()
+}
+
 /// Keeps udev from looking at a disk while it is written to.
 fn claim(disk: &str) -> Result<Flock<File>> {
     let path = Dev::disk(disk).path();
@@ -531,16 +568,16 @@ impl Hearth {
     /// Unmounts, and makes everything durable.
     fn unmount(mut self) -> Result<()> {
         self.mounted = false;
-        unmount_hearth()?;
+        unmount_at(HEARTH_DIR)?;
         durable::flush_device(&self.dev.path())
     }
 }
 
-/// Unmounts HEARTH. Whatever asks how full file systems are, as lsblk does for the page, has it in
-/// use for that moment, and is not kept out by the lock: so this is tried for some seconds.
-fn unmount_hearth() -> Result<()> {
+/// Unmounts what is at `path`. Whatever asks how full file systems are, as lsblk does for the page, has it
+/// in use for that moment, and is kept out by no lock: so this is tried for some seconds.
+fn unmount_at(path: &str) -> Result<()> {
     const TRIES: usize = 20;
-    let unmount = || Cmd::new("unmounting HEARTH", "umount").arg(HEARTH_DIR);
+    let unmount = || Cmd::new(format!("unmounting {path}"), "umount").arg(path);
     for _ in 1..TRIES {
         if unmount().succeeds()? {
             return Ok(());
@@ -554,7 +591,7 @@ impl Drop for Hearth {
     fn drop(&mut self) {
         if self.mounted {
             // The first error is the one to tell; /run is gone at the next start anyway.
-            let _ = unmount_hearth();
+            let _ = unmount_at(HEARTH_DIR);
         }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::table::Table;
-use super::{Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
+use super::{Account, Dev, Lead, Machine, Place, Refresh, Renewal, Repository, SystemCopy, Verdict};
 use crate::answers::{FileSystem, Secret};
 use crate::encryption::{Key, Keys, mapped};
 use crate::facts::{Content, Disk, Facts, Volume};
@@ -268,6 +268,35 @@ impl<M: Machine> Machine for Recording<'_, M> {
 
     fn copy_system(&mut self, copy: &SystemCopy<'_>) -> Result<()> {
         self.note(format!("write Hearth from {} over all of {}", copy.from.path, copy.to.path));
+        Ok(())
+    }
+
+    fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        let (from, to) = (&renewal.from.path, &renewal.to.path);
+        self.note(format!(
+            "take away what firmware starts from {to}, and write Hearth from {from} into its partitions"
+        ));
+        Ok(())
+    }
+
+    fn make_startable(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        self.note(format!("put back what firmware starts from {}", renewal.to.path));
+        Ok(())
+    }
+
+    fn mount_to_look(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        self.note(format!("mount {} at {path}, only to read", dev.path()));
+        self.mounts.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn mount_system(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        self.mount(dev, path)
+    }
+
+    fn unmount(&mut self, path: &str) -> Result<()> {
+        self.note(format!("unmount {path}"));
+        self.mounts.remove(path);
         Ok(())
     }
 

@@ -91,7 +91,15 @@ pub fn run(console: &mut Console, place: Place) -> Result<()> {
                 }
                 wait_for_enter(console)?;
             }
-            Answer::Chosen(Choice::Details) => show_details(console, &facts, &answers, shown.door.as_ref())?,
+            Answer::Chosen(Choice::Repair) => {
+                if let Err(error) = crate::repair::ask(console, None) {
+                    say_error(console, &error)?;
+                }
+                wait_for_enter(console)?;
+            }
+            Answer::Chosen(Choice::Details) => {
+                show_details(console, &facts, &situation, &answers, shown.door.as_ref())?
+            }
             Answer::Chosen(Choice::Restart) => power(console, "Restarting.", "reboot")?,
             Answer::Chosen(Choice::PowerOff) => power(console, "Switching off.", "poweroff")?,
         }
@@ -146,9 +154,18 @@ fn choice(line: &str, situation: &Situation) -> Option<Choice> {
     Choice::offered(situation).get(number.checked_sub(1)?).copied()
 }
 
-fn show_details(console: &mut Console, facts: &Facts, answers: &AnswerFile, door: Option<&Door>) -> Result<()> {
+fn show_details(
+    console: &mut Console,
+    facts: &Facts,
+    situation: &Situation,
+    answers: &AnswerFile,
+    door: Option<&Door>,
+) -> Result<()> {
     let mut lines = answers.details();
     lines.extend(door.map(door::details).unwrap_or_default());
+    if *situation == Situation::Setup {
+        lines.extend(crate::repair::not_offered());
+    }
     if !lines.is_empty() {
         lines.push(String::new());
     }
@@ -251,6 +268,7 @@ mod tests {
     #[test]
     fn only_numbers_on_the_menu_choose() {
         let setup = Situation::Setup;
+        assert_eq!(choice("3", &Situation::Repairable), Some(Choice::Repair));
         assert_eq!(choice("1", &setup), Some(Choice::SetUp));
         assert_eq!(choice("2)", &setup), Some(Choice::RunHere));
         assert_eq!(choice("5", &setup), Some(Choice::PowerOff));

@@ -15,6 +15,8 @@ const HEIGHT: usize = 23;
 pub enum Situation {
     /// Setup mode: nothing is changed until somebody approves a plan.
     Setup,
+    /// The same, beside a disk that a Hearth was set up on.
+    Repairable,
     /// The approved plan could not be carried out; the text says why.
     Stopped(String),
     /// Everyday running; the text says how `data` is.
@@ -39,6 +41,8 @@ pub enum Choice {
     SetUp,
     /// Go on to the plan for running from this disk.
     RunHere,
+    /// Go on to the plan for writing the system of another disk anew.
+    Repair,
     /// Show everything that is known about the machine.
     Details,
     /// Start the machine again.
@@ -52,6 +56,9 @@ impl Choice {
     pub fn offered(situation: &Situation) -> &'static [Self] {
         match situation {
             Situation::Setup => &[Self::SetUp, Self::RunHere, Self::Details, Self::Restart, Self::PowerOff],
+            Situation::Repairable => {
+                &[Self::SetUp, Self::RunHere, Self::Repair, Self::Details, Self::Restart, Self::PowerOff]
+            }
             Situation::Stopped(_) | Situation::Running(_) => &[Self::Details, Self::Restart, Self::PowerOff],
         }
     }
@@ -61,6 +68,7 @@ impl Choice {
         match (self, situation) {
             (Self::SetUp, _) => "Set up this machine",
             (Self::RunHere, _) => "Run from this disk",
+            (Self::Repair, _) => "Repair: write the system of another disk anew, keep its data",
             (Self::Details, _) => "Show details",
             (Self::Restart, Situation::Stopped(_)) => "Restart and try again",
             (Self::Restart, _) => "Restart",
@@ -72,8 +80,18 @@ impl Choice {
 /// The whole page, with how SSH stands before setup, as it is told at that place.
 pub fn page(facts: &Facts, situation: &Situation, answers: &AnswerFile, door: Option<(&Door, Place)>) -> Vec<String> {
     let full = compose(facts, situation, answers, door, true);
-    if full.len() < HEIGHT { full } else { compose(facts, situation, answers, door, false) }
+    if full.len() < HEIGHT {
+        return full;
+    }
+    let mut brief = compose(facts, situation, answers, door, false);
+    if brief.len() > HEIGHT {
+        brief.retain(|line| !line.starts_with(SERVICES));
+    }
+    brief
 }
+
+/// The line that is missed least: the details have it.
+const SERVICES: &str = "  services ";
 
 fn compose(
     facts: &Facts,
@@ -111,8 +129,10 @@ fn title(facts: &Facts, situation: &Situation, answers: &AnswerFile) -> Vec<Stri
     let head = format!("Hearth {}", facts.version());
     match situation {
         // What follows says which disk was.
-        Situation::Setup if answers.has_written() => out.push(format!("{head} - setup.")),
-        Situation::Setup => out.extend(wrap("", &format!("{head} - setup. Nothing on any disk has been changed."))),
+        Situation::Setup | Situation::Repairable if answers.has_written() => out.push(format!("{head} - setup.")),
+        Situation::Setup | Situation::Repairable => {
+            out.extend(wrap("", &format!("{head} - setup. Nothing on any disk has been changed.")));
+        }
         Situation::Stopped(why) => {
             out.extend(wrap("", &format!("{head} - stopped while preparing this disk.")));
             out.extend(wrap("  why  ", why));
@@ -144,7 +164,7 @@ fn machine(facts: &Facts, full: bool) -> Vec<String> {
         let Bundle::Absent { reason } = &image.bundle;
         let reason = if full { format!(" ({reason})") } else { String::new() };
         let text = format!("none in this image, they come from the internet{reason}");
-        out.extend(wrap("  services ", &text));
+        out.extend(wrap(SERVICES, &text));
     }
     out
 }
@@ -334,7 +354,9 @@ pub fn head(facts: &Facts, hostname: &str, situation: &Situation) -> Vec<String>
         Situation::Running(DataState::Missing(why)) => {
             out.extend(wrap("  state   ", &format!("data is MISSING, so Docker stays down: {why}")));
         }
-        Situation::Setup => out.push("  state   setup: nothing on any disk has been changed".to_owned()),
+        Situation::Setup | Situation::Repairable => {
+            out.push("  state   setup: nothing on any disk has been changed".to_owned());
+        }
         Situation::Stopped(why) => out.extend(wrap("  state   ", &format!("stopped while preparing this disk: {why}"))),
     }
     out

@@ -25,10 +25,14 @@ pub struct Report<'a> {
 pub enum Outcome<'a> {
     /// The machine is set up.
     Success(Success<'a>),
+    /// Its system was written anew, and it is what it was.
+    Repaired(Success<'a>),
     /// It goes on on another disk.
     Moved(Moved<'a>),
     /// It is not set up any more.
     Reset(Reset<'a>),
+    /// The system of another disk was written anew, and goes on there.
+    Renewed(Moved<'a>),
     /// It is not.
     Failure(Failure<'a>),
 }
@@ -87,9 +91,11 @@ impl Report<'_> {
     /// The text of the file.
     pub fn text(&self) -> String {
         let lines = match &self.outcome {
-            Outcome::Success(success) => success.lines(self),
+            Outcome::Success(success) => success.lines(self, "this machine is set up"),
+            Outcome::Repaired(success) => success.lines(self, "this machine is repaired"),
             Outcome::Moved(moved) => moved.lines(self),
             Outcome::Reset(reset) => reset.lines(self),
+            Outcome::Renewed(moved) => moved.renewed(self),
             Outcome::Failure(failure) => failure.lines(self),
         };
         lines.iter().map(|line| format!("{line}\r\n")).collect()
@@ -104,9 +110,9 @@ impl Report<'_> {
 }
 
 impl Success<'_> {
-    fn lines(&self, report: &Report<'_>) -> Vec<String> {
+    fn lines(&self, report: &Report<'_>, what: &str) -> Vec<String> {
         let Self { hostname, login, .. } = self;
-        let mut lines = report.head("this machine is set up");
+        let mut lines = report.head(what);
         lines.extend(wrap("Name:       ", &format!("{hostname}, {hostname}.local on its network")));
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         let addresses =
@@ -151,6 +157,20 @@ impl Reset<'_> {
         lines.extend(wrap("", now));
         lines.extend([String::new(), "What was done:".to_owned()]);
         lines.extend(self.done.iter().flat_map(|done| wrap("- ", done)));
+        lines
+    }
+}
+
+impl Moved<'_> {
+    fn renewed(&self, report: &Report<'_>) -> Vec<String> {
+        let Self { hostname, disk, .. } = self;
+        let mut lines = report.head(&format!("the system on {disk} was written anew"));
+        let what = format!(
+            "What was on its data stayed. The machine restarts from that disk and makes itself {hostname} again: the \
+             report on that is on the HEARTH partition of the disk. Remove this stick."
+        );
+        lines.extend(wrap("", &what));
+        lines.extend(self.notes.iter().flat_map(|note| wrap("- ", note)));
         lines
     }
 }

@@ -9,15 +9,16 @@ use anyhow::{Context as _, Result};
 use super::journal::{Event, Journal};
 use super::plan::SetupPlan;
 use super::progress::Progress;
-use super::take::{ANSWERS, SEALED, pending};
+use super::take::{self, ANSWERS, SEALED, pending};
 use super::{disks, moved, steps};
 use crate::answers::{self, Answers};
 use crate::claim;
 use crate::exit::{Exit, Kind as _};
 use crate::machine::real::say_failure;
 use crate::machine::{Dev, Machine};
+use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Outcome, Report, Success};
-use crate::render::{File, Owner};
+use crate::repair;
 
 /// The public key by which this machine is known.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
@@ -131,22 +132,31 @@ fn tell(machine: &mut impl Machine, number: usize, of: usize, what: &str) {
 /// The end: the report is written, the answers with their secrets go, and answer files are not
 /// looked at any more.
 fn seal(machine: &mut impl Machine, job: &Job, journal: &Journal) -> Result<()> {
-    let text = success(machine, job, journal)?;
+    let mut done = job.plan.sentences();
+    done.extend(job.plan.left_out().iter().map(|left| format!("NOT YET: {}.", left.told())));
+    let text = report(machine, job, journal, done, false)?;
     machine.put_hearth_file(&job.hearth, REPORT, text.as_bytes()).context("writing the report to HEARTH")?;
     for dev in moved::sticks(machine, job.plan.digest(), &job.hearth)? {
         if let Err(error) = machine.put_hearth_file(&dev, REPORT, text.as_bytes()) {
             say_failure(machine, &format!("{VOICE}: the report could not be written to {}", dev.path()), &error);
         }
     }
-    machine.put_file(&File::new(SEALED, 0o644, Owner::ROOT, format!("{}\n", job.plan.digest()).into_bytes()))?;
+    repair::keep(machine).context("keeping what a repair needs")?;
+    machine.put_file(&take::seal(&job.plan))?;
     machine.remove_file(ANSWERS)?;
     Progress::end(machine);
     machine.say(&format!("{VOICE}: this machine is set up."));
     Ok(())
 }
 
-/// What the owner reads who was not there.
-fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<String> {
+/// What the owner reads who was not there: `done`, and what went otherwise; `again` on a root that was written anew.
+pub(super) fn report(
+    machine: &impl Machine,
+    job: &Job,
+    journal: &Journal,
+    mut done: Vec<String>,
+    again: bool,
+) -> Result<String> {
     let facts = machine.facts()?;
     let told = facts.nics.iter().flat_map(|nic| &nic.addresses).filter(|address| !address.link_local);
     let addresses: Vec<IpAddr> = told.map(|address| address.ip).collect();
@@ -154,8 +164,6 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
     let hostname = job.answers.system.hostname.as_ref().context("the answers name no host")?.to_string();
     let key = machine.read_file(HOST_KEY)?.unwrap_or_default();
     let fingerprint = claim::fingerprint(&String::from_utf8_lossy(&key)).unwrap_or_else(|| "unknown".to_owned());
-    let mut done = job.plan.sentences();
-    done.extend(job.plan.left_out().iter().map(|left| format!("NOT YET: {}.", left.told())));
     done.extend(journal.warnings().into_iter().map(|warning| format!("WARNING: {warning}.")));
     if facts.is_offline() {
         done.extend(
@@ -163,7 +171,7 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
         );
     }
     let login = admin.login.to_string();
-    let outcome = Outcome::Success(Success {
+    let success = Success {
         hostname: &hostname,
         addresses: &addresses,
         login: &login,
@@ -171,7 +179,8 @@ fn success(machine: &impl Machine, job: &Job, journal: &Journal) -> Result<Strin
         fingerprint: &fingerprint,
         url: None,
         done: &done,
-    });
+    };
+    let outcome = if again { Outcome::Repaired(success) } else { Outcome::Success(success) };
     Ok(Report { version: facts.version(), when: &job.now, outcome }.text())
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::apply::{Job, changed};
 use super::journal::{Event, Journal};
-use super::mounts::{Seen, seen, starts};
+use super::mounts::{Seen, seen};
 use super::roles::{RoleDisk, What, label, places, state};
 use super::start;
 use super::steps::secret;
@@ -134,6 +134,14 @@ fn present<'a>(facts: &'a Facts, target: &Target) -> Result<&'a Disk> {
 /// Makes the folders, guards them, and has systemd mount what belongs there.
 pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
     start::start(machine, job)?;
+    for seen in lay_out(machine, job)? {
+        attach(machine, &seen)?;
+    }
+    Ok(())
+}
+
+/// Makes the folders below which the disks are seen, guards them, and puts the units in place.
+pub(super) fn lay_out(machine: &mut impl Machine, job: &Job) -> Result<Vec<Seen>> {
     let all: Vec<Seen> = job.plan.roles.iter().map(seen).collect();
     for folder in all.iter().flat_map(|seen| &seen.before) {
         machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
@@ -147,18 +155,19 @@ pub(super) fn mount<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> 
     let units = all.iter().flat_map(|seen| &seen.units);
     let files: Vec<File> = units.map(|unit| File::public(unit.path(), unit.text.clone())).collect();
     changed(machine, &files)?;
-    let mut missing = Vec::new();
-    for seen in &all {
-        let names: Vec<String> = seen.units.iter().filter(|unit| starts(unit)).map(|unit| unit.name.clone()).collect();
-        let shared = seen.on_disk.as_ref();
-        if let Some((at, unit, folders)) = shared {
-            machine.refresh(&Refresh::Enable(vec![unit.clone()]))?;
-            ensure!(machine.is_mounted(at)?, "{at} is not mounted, though systemd reported no error");
-            for folder in folders {
-                machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
-            }
+    Ok(all)
+}
+
+/// Has systemd mount one disk, now and at every start.
+pub(super) fn attach(machine: &mut impl Machine, seen: &Seen) -> Result<()> {
+    let mut names = seen.names();
+    if let Some((at, unit, folders)) = &seen.on_disk {
+        machine.refresh(&Refresh::Enable(vec![unit.clone()]))?;
+        ensure!(machine.is_mounted(at)?, "{at} is not mounted, though systemd reported no error");
+        for folder in folders {
+            machine.ensure_dir(folder, 0o755, Owner::ROOT)?;
         }
-        missing.extend(names.into_iter().filter(|name| shared.is_none_or(|(_, unit, _)| unit != name)));
+        names.retain(|name| name != unit);
     }
-    machine.refresh(&Refresh::Enable(missing))
+    machine.refresh(&Refresh::Enable(names))
 }

@@ -6,6 +6,7 @@
 //! one or one that it is written to ([`moved`]). That disk is then started for good. Adoption prepares it and takes both over ([`take`]), and
 //! [`resume`] carries out the rest, at every start until the machine is sealed.
 
+pub(crate) mod again;
 mod apply;
 mod approved;
 mod disks;
@@ -38,9 +39,10 @@ use crate::machine::{Dev, Machine};
 use crate::page::text::wrap;
 use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
-use approved::{Approved, SETUP_FILE};
+pub(crate) use approved::Approved;
+use approved::SETUP_FILE;
 pub use dry_run::dry_run;
-pub(crate) use moved::MOVED;
+pub(crate) use moved::{MOVED, tell_firmware};
 use plan::{Planned, Route, SetupPlan, Surveys};
 pub use progress::Progress;
 pub use remains::{Remains, approved_plan, roles_of};

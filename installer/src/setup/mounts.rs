@@ -29,6 +29,13 @@ pub struct Seen {
     pub on_disk: Option<(String, String, Vec<String>)>,
 }
 
+impl Seen {
+    /// The units that are started by their names.
+    pub fn names(&self) -> Vec<String> {
+        self.units.iter().filter(|unit| starts(unit)).map(|unit| unit.name.clone()).collect()
+    }
+}
+
 /// What is needed to see `disk`.
 pub fn seen(disk: &RoleDisk) -> Seen {
     let places: Vec<String> = disk.roles.iter().map(|role| place(*role)).collect();
@@ -207,7 +214,7 @@ fn unit(what: &str, needs: &str, mount: &str, wanted_by: &str) -> String {
 }
 
 /// Whether it is started by name: drop-ins are not, and what opens a disk comes with its mount.
-pub fn starts(unit: &Unit) -> bool {
+fn starts(unit: &Unit) -> bool {
     unit.name.strip_suffix(".mount").is_some()
 }
 

@@ -176,7 +176,7 @@ pub(super) fn finish(machine: &mut impl Machine, found: &Found, plan: &SetupPlan
 }
 
 /// Has the firmware start the disk first; what people must know or do about it.
-fn tell_firmware(machine: &mut impl Machine, facts: &Facts, disk: &Disk) -> Vec<String> {
+pub(crate) fn tell_firmware(machine: &mut impl Machine, facts: &Facts, disk: &Disk) -> Vec<String> {
     let by_hand = format!("have it start from {} ({})", disk.name, Target::of(disk).told());
     if facts.firmware == Firmware::Bios {
         return vec![format!(
@@ -191,7 +191,7 @@ fn tell_firmware(machine: &mut impl Machine, facts: &Facts, disk: &Disk) -> Vec<
     });
     match told {
         Ok(()) => Vec::new(),
-        Err(error) => vec![format!("the firmware took no entry for the new disk ({error:#}): in its menu, {by_hand}")],
+        Err(error) => vec![format!("the firmware took no entry for the disk ({error:#}): in its menu, {by_hand}")],
     }
 }
 

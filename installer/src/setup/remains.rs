@@ -12,6 +12,7 @@ use super::take::{APPROVED, SEALED};
 use crate::machine::Machine;
 use crate::page::text::wrap;
 use crate::render::report::FILE_NAME as REPORT;
+use crate::repair::PENDING;
 
 /// How many warnings a login shows; the report has all of them.
 const SHOWN: usize = 3;
@@ -38,6 +39,11 @@ impl Remains {
                 format!("{}. It goes on at the next start", why.as_deref().unwrap_or("is not finished")),
             ));
             return Ok(Some(Self { red: None, rest }));
+        }
+        if machine.exists(PENDING) {
+            let why = journal.failure().map(|why| format!("stopped: {}", why.trim_end_matches('.')));
+            let why = why.as_deref().unwrap_or("is not finished");
+            rest.push(("REPAIR", format!("{why}. It goes on at the next start, or once data is open")));
         }
         let warnings = journal.warnings();
         rest.extend(warnings.iter().take(SHOWN).map(|warning| ("WARNING", warning.clone())));

@@ -37,17 +37,26 @@ pub(super) fn start(machine: &mut impl Machine, job: &Job) -> Result<()> {
             look(machine, &planned).with_context(|| format!("starting the disks for {}", places(&role.roles)))?;
         }
     }
-    let all: Vec<Planned<'_>> = job.plan.roles.iter().filter_map(planned).collect();
-    let arrays: Vec<&Planned<'_>> = all.iter().filter(|planned| planned.volume.kind == VolumeKind::Md).collect();
+    // From here on a start assembles arrays, and writes to their disks: not before all were looked at.
+    list(machine, job)?;
+    for array in arrays(job) {
+        machine.open_volume(&array.volume.dev(&array.label))?;
+    }
+    Ok(())
+}
+
+/// Has every later start put the arrays of the plan together, and look after them.
+pub(super) fn list(machine: &mut impl Machine, job: &Job) -> Result<()> {
+    let arrays = arrays(job);
     if arrays.is_empty() {
         return Ok(());
     }
-    // From here on a start assembles them, and writes to their disks: not before all were looked at.
     changed(machine, &[listed(&arrays)])?;
-    for array in &arrays {
-        machine.open_volume(&array.volume.dev(&array.label))?;
-    }
     machine.refresh(&Refresh::Enable(vec![CARE.to_owned()]))
+}
+
+fn arrays(job: &Job) -> Vec<Planned<'_>> {
+    job.plan.roles.iter().filter_map(planned).filter(|planned| planned.volume.kind == VolumeKind::Md).collect()
 }
 
 fn planned(role: &RoleDisk) -> Option<Planned<'_>> {
@@ -81,7 +90,7 @@ fn look(machine: &mut impl Machine, planned: &Planned<'_>) -> Result<()> {
 }
 
 /// The list for mdadm. It counts before `AUTO -all`, which keeps all other arrays as they are.
-fn listed(arrays: &[&Planned<'_>]) -> File {
+fn listed(arrays: &[Planned<'_>]) -> File {
     let lines: String = arrays
         .iter()
         .map(|array| format!("ARRAY /dev/{} UUID={}\n", array.volume.dev(&array.label).disk, array.volume.id))

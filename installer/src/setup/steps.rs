@@ -9,7 +9,7 @@ use super::approved::SETUP_FILE;
 use super::journal::Journal;
 use super::plan::Route;
 use super::{moved, source};
-use crate::answers::{DnsProvider, Domain, KitTarget, Secret, StackName, console_hash};
+use crate::answers::{DnsProvider, Domain, KitTarget, Network, Secret, StackName, console_hash};
 use crate::ddns;
 use crate::digest::Digest;
 use crate::encryption::recovery_path;
@@ -96,19 +96,7 @@ pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Jour
     if journal.is_done("network") {
         return Ok(());
     }
-    let facts = machine.facts()?;
-    let rendered = network::render(answers, &facts.nics).map_err(|refusals| {
-        let told: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(told.join("\n"))
-    })?;
-    if rendered.files.is_empty() {
-        return Ok(());
-    }
-    changed(machine, &rendered.files)?;
-    machine.refresh(&Refresh::Network)?;
-    if !rendered.units.is_empty() {
-        machine.refresh(&Refresh::Enable(rendered.units.clone()))?;
-    }
+    let rendered = take_network(machine, answers)?;
     for card in &answers.wired {
         let (Some(gateway), Some(address)) = (card.gateway, &card.address) else { continue };
         if !machine.reaches(gateway.0, PATIENCE)? {
@@ -126,6 +114,24 @@ pub(super) fn network<M: Machine>(machine: &mut M, job: &Job, journal: &mut Jour
         }
     }
     Ok(())
+}
+
+/// Puts the network's files in place and has them taken up.
+pub(super) fn take_network(machine: &mut impl Machine, answers: &Network) -> Result<network::Rendered> {
+    let facts = machine.facts()?;
+    let rendered = network::render(answers, &facts.nics).map_err(|refusals| {
+        let told: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(told.join("\n"))
+    })?;
+    if rendered.files.is_empty() {
+        return Ok(rendered);
+    }
+    changed(machine, &rendered.files)?;
+    machine.refresh(&Refresh::Network)?;
+    if !rendered.units.is_empty() {
+        machine.refresh(&Refresh::Enable(rendered.units.clone()))?;
+    }
+    Ok(rendered)
 }
 
 /// The account of the person who looks after the machine, and the keys that may use it.
@@ -311,16 +317,19 @@ const SSH: u16 = 22;
 
 /// Docker's addresses, and the networks that the stacks take for granted.
 pub(super) fn docker<M: Machine>(machine: &mut M, job: &Job, _: &mut Journal) -> Result<()> {
-    let now = machine.read_file(docker::PATH)?.context("Docker's configuration is gone")?;
-    let pools = &job.plan.containers;
-    let file = docker::daemon(&String::from_utf8_lossy(&now), pools)?;
-    if changed(machine, &[file])? {
+    if docker_addresses(machine, job)? {
         machine.refresh(&Refresh::Restart("docker.service".to_owned()))?;
     }
-    for network in docker::networks(pools) {
+    for network in docker::networks(&job.plan.containers) {
         machine.ensure_network(&network)?;
     }
     Ok(())
+}
+
+/// Docker's addresses alone; true if they were others.
+pub(super) fn docker_addresses(machine: &mut impl Machine, job: &Job) -> Result<bool> {
+    let now = machine.read_file(docker::PATH)?.context("Docker's configuration is gone")?;
+    changed(machine, &[docker::daemon(&String::from_utf8_lossy(&now), &job.plan.containers)?])
 }
 
 /// The history of the stacks' folder begins with what setup made.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::apply::changed;
 use super::approved::{Approved, SETUP_FILE};
+use super::plan::SetupPlan;
 use crate::answers::{self, FILE_NAME};
 use crate::digest::Digest;
 use crate::encryption::Key;
@@ -22,6 +23,11 @@ pub const ANSWERS: &str = "/etc/hearth/setup/answers.toml";
 
 /// Exists once the machine is set up. From then on answer files are not looked at.
 pub const SEALED: &str = "/var/lib/hearth/setup/sealed";
+
+/// The file that ends a setup by `plan`.
+pub fn seal(plan: &SetupPlan) -> File {
+    File::public(SEALED, format!("{}\n", plan.digest()))
+}
 
 /// An approved setup that is to be taken over.
 pub struct Taken {

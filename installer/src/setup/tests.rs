@@ -79,8 +79,13 @@ pub(crate) fn machine(answers: &str) -> Fake {
 }
 
 /// The same answers for a machine that is started from a stick, with a disk for Hearth.
-fn stick() -> Fake {
-    let answers = ANSWERS
+pub(crate) fn stick() -> Fake {
+    stick_with(ANSWERS)
+}
+
+/// The same with more in the answers.
+pub(crate) fn stick_with(answers: &str) -> Fake {
+    let answers = answers
         .replace("erase = [", "erase = [\"ata-FAST_1\", ")
         .replace("disk = \"this\"", "disk = { serial = \"FAST-1\" }");
     let mut fake = machine(&answers);
@@ -89,10 +94,10 @@ fn stick() -> Fake {
 }
 
 /// The disk that the stick is copied to.
-const SYSTEM: &str = "sdc";
+pub(crate) const SYSTEM: &str = "sdc";
 
 /// Text without the line ends that a console needs.
-fn unwrapped(text: &str) -> String {
+pub(crate) fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -104,7 +109,11 @@ pub(crate) fn one_start(fake: &mut Fake) -> Result<()> {
             crate::adopt::resume_on(fake)?;
             apply::resume(fake, "2026-11-24 20:30 UTC")
         }
-        _ => apply::resume(fake, "2026-11-24 20:30 UTC"),
+        _ => {
+            // Where data is encrypted somebody opened it: setup waits for that.
+            fake.mount_data();
+            apply::resume(fake, "2026-11-24 20:30 UTC")
+        }
     }
 }
 
@@ -315,7 +324,7 @@ pub(crate) fn encrypted() -> String {
     format!("{ANSWERS}[encryption]\nunlock = \"passphrase\"\npassphrase = \"{PASSPHRASE}\"\n")
 }
 
-const PASSPHRASE: &str = "open sesame please";
+pub(crate) const PASSPHRASE: &str = "open sesame please";
 
 #[test]
 fn s6_everything_is_encrypted_and_nothing_but_the_kit_tells_the_recovery_key() {

@@ -64,7 +64,9 @@ fn system(situation: &Situation) -> Finding {
             format!("data is missing, so Docker stays down: {why}"),
             Some("Check the disk's cables, then restart. Nothing is lost as long as the disk itself is whole"),
         ),
-        Situation::Setup => finding("system", State::Note, "setup mode: nothing on any disk has been changed", None),
+        Situation::Setup | Situation::Repairable => {
+            finding("system", State::Note, "setup mode: nothing on any disk has been changed", None)
+        }
         Situation::Stopped(why) => finding(
             "system",
             State::Red,
@@ -86,7 +88,7 @@ fn setup(seen: &Seen) -> Vec<Finding> {
             let rest = remains.rest().iter().filter(|(word, _)| *word != "report");
             red.into_iter()
                 .chain(rest.map(|(word, text)| {
-                    let state = if *word == "SETUP" { State::Red } else { State::Note };
+                    let state = if matches!(*word, "SETUP" | "REPAIR") { State::Red } else { State::Note };
                     finding("setup", state, text.clone(), None)
                 }))
                 .collect()

@@ -3,7 +3,7 @@ use crate::facts::zoo;
 use crate::flash::fake::Fake;
 use crate::flash::tests::{Silent, flash, image, starts};
 
-const HEARTH_ID: u32 = 0x1234_abcd;
+pub(super) const HEARTH_ID: u32 = 0x1234_abcd;
 
 fn own() -> Own {
     let files = vec![HearthFile::new("hearth.toml", b"answers".to_vec())];
@@ -11,7 +11,7 @@ fn own() -> Own {
 }
 
 /// What HEARTH of a written disk holds that is copied.
-fn files(list: &DiskImage) -> Vec<HearthFile> {
+pub(super) fn files(list: &DiskImage) -> Vec<HearthFile> {
     let list = serde_json::to_vec(&list.clone().without_hearth()).unwrap();
     vec![HearthFile::new("README.txt", b"read me".to_vec()), HearthFile::new(MEDIUM_FILE, list)]
 }
@@ -32,7 +32,11 @@ fn stick(sector: u32) -> Vec<u8> {
 
 fn source(disk: Fake) -> MediumSource {
     let sector = disk.sector().0;
-    MediumSource::new(Box::new(disk), "/dev/sdb", files(&image(sector).list)).unwrap()
+    source_of(disk, files(&image(sector).list))
+}
+
+pub(super) fn source_of(disk: Fake, files: Vec<HearthFile>) -> MediumSource {
+    MediumSource::new(Box::new(disk), "/dev/sdb", files).unwrap()
 }
 
 fn copy(source: &MediumSource, target: &Fake) -> Result<Outcome> {

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, ensure};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::disks::{UNIT, chunks, fat_sector, partitions};
+use super::disks::{BASE, UNIT, chunks, fat_sector, partitions};
 use super::world::{on_bind, on_data, on_role};
 use super::{DISK, DataFs, Fake, Firmware, Formatted, Image, Loss, Luks, Rules, World};
 use crate::adopt::storage::BINDS;
@@ -17,10 +17,11 @@ use crate::encryption::{Key, Keys};
 use crate::facts::{Content, Disk, Facts, Mode, Volume, VolumeKind, zoo};
 use crate::layout::{DATA_DIR, Part, derived_id};
 use crate::machine::table::Table;
-use crate::machine::{Account, Dev, Lead, Machine, Place, Refresh, Repository, SystemCopy, Verdict};
+use crate::machine::{Account, Dev, Lead, Machine, Place, Refresh, Renewal, Repository, SystemCopy, Verdict};
 use crate::render::authelia::Cost;
 use crate::render::docker::NamedNetwork;
 use crate::render::{File, Owner};
+use crate::repair::{LOOK_DIR, SYSTEM_DIR};
 use crate::shipped::{KEPT, Stray};
 use crate::units::Bytes;
 
@@ -90,8 +91,8 @@ impl Machine for Fake {
         Ok(found.map(|(name, bytes)| (name.clone(), Zeroizing::new(bytes.clone()))))
     }
 
-    fn credential(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        Ok(None)
+    fn credential(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.credentials.get(name).map(|text| Zeroizing::new(text.clone().into_bytes())))
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -136,7 +137,11 @@ impl Machine for Fake {
     }
 
     fn grow_root(&mut self, dev: &Dev) -> Result<()> {
-        let size = self.places[&dev.part.unwrap()].size;
+        let table = self.table_of(&dev.disk)?;
+        let size = match self.places.get(&dev.part.unwrap()).filter(|_| dev.disk == self.boot) {
+            Some(place) => place.size,
+            None => table.part(Part::RootA).unwrap().size(table.sector_size),
+        };
         // A cut on the way leaves a file system that has grown in part.
         if self.is_cut_on_the_way() {
             self.durable.root_size = Bytes(u64::midpoint(self.now.root_size.0, size.0));
@@ -245,7 +250,8 @@ impl Machine for Fake {
     }
 
     fn link(&mut self, path: &str, target: &str) -> Result<()> {
-        self.lasts(|world| drop(world.links.insert(path.to_owned(), target.to_owned())))
+        let path = self.reached(path)?;
+        self.lasts(|world| drop(world.links.insert(path.clone(), target.to_owned())))
     }
 
     fn make_host_keys(&mut self) -> Result<()> {
@@ -325,19 +331,66 @@ impl Machine for Fake {
         Ok(())
     }
 
+    fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        let name = renewal.to.name.clone();
+        ensure!(!self.mounts.contains(LOOK_DIR) && !self.mounts.contains(SYSTEM_DIR), "{name} is in use");
+        let image = self.image.clone();
+        let renew = |world: &mut World, whole: bool| {
+            _ = world.dead.insert(name.clone());
+            world.lose_root(if whole { &image } else { &[] });
+            world.root_size = BASE;
+            world.hearths.insert(name.clone(), BTreeMap::new());
+        };
+        // A cut on the way leaves half a root, and nothing that starts it.
+        if self.cut.is_some_and(|(at, loss)| at == self.effects && loss != Loss::All) {
+            renew(&mut self.durable, false);
+        }
+        self.lasts(|world| renew(world, true))
+    }
+
+    fn make_startable(&mut self, renewal: &Renewal<'_>) -> Result<()> {
+        ensure!(!self.mounts.contains(SYSTEM_DIR), "{} is in use", renewal.to.name);
+        self.now.settled = self.now.links.keys().chain(self.now.placed.keys()).cloned().collect();
+        self.durable.settled.clone_from(&self.now.settled);
+        self.lasts(|world| _ = world.dead.remove(&renewal.to.name))
+    }
+
+    fn mount_to_look(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        ensure!(self.is_there(dev), "{} does not exist", dev.path());
+        ensure!(self.now.data.as_ref().is_some_and(|data| !data.torn), "wrong fs type, bad option, bad superblock");
+        ensure!(self.mounts.insert(path.to_owned()), "{path} is busy");
+        Ok(())
+    }
+
+    fn mount_system(&mut self, dev: &Dev, path: &str) -> Result<()> {
+        self.effect()?;
+        ensure!(dev.part == Some(Part::RootA.number()), "{} is no root", dev.path());
+        ensure!(self.mounts.insert(path.to_owned()), "{path} is busy");
+        Ok(())
+    }
+
+    fn unmount(&mut self, path: &str) -> Result<()> {
+        self.mounts.remove(path);
+        Ok(())
+    }
+
     fn scrub_hearth_file(&mut self, hearth: &Dev, name: &str) -> Result<()> {
         self.remove_hearth_file(hearth, name)
     }
 
     fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.now.placed.get(path).filter(|_| self.sees(path)).map(|file| file.bytes.to_vec()))
+        let path = self.reach(path);
+        Ok(path.and_then(|path| self.now.placed.get(&*path)).map(|file| file.bytes.to_vec()))
     }
 
     fn has_file(&self, file: &File) -> Result<bool> {
-        Ok(self.sees(&file.path) && self.now.placed.get(&file.path) == Some(file))
+        let there = self.reach(&file.path).and_then(|path| self.now.placed.get(&*path));
+        let same = |there: &File| (there.mode, there.owner, &there.bytes) == (file.mode, file.owner, &file.bytes);
+        Ok(there.is_some_and(same))
     }
 
     fn put_file(&mut self, file: &File) -> Result<()> {
+        let file = File { path: self.reached(&file.path)?, ..file.clone() };
         self.lasts(|world| drop(world.placed.insert(file.path.clone(), file.clone())))
     }
 
@@ -505,6 +558,8 @@ impl Machine for Fake {
         self.effect()?;
         ensure!(*part != Refresh::Firewall || self.rules != Rules::Refused || !self.has_setup_rules(), "syntax error");
         if let Refresh::Enable(units) = part {
+            let absent = units.iter().find(|unit| self.absent.contains(*unit));
+            ensure!(absent.is_none(), "Dependency failed for {}", absent.map_or("", String::as_str));
             let units = units.iter().filter_map(|unit| self.now.placed.get(&format!("/etc/systemd/system/{unit}")));
             let text = |file: &File| String::from_utf8_lossy(&file.bytes).into_owned();
             let at = |text: String| text.lines().find_map(|line| line.strip_prefix("Where=").map(str::to_owned));

@@ -5,6 +5,7 @@ mod disks;
 mod effects;
 mod world;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +20,12 @@ pub(crate) use world::{DataFs, Firmware, Formatted, Image, Loss, Luks, Rules, Wo
 use super::table::{Entry, Table};
 use super::{Dev, Machine, Place, Refresh, Verdict};
 use crate::adopt::plan::{AdoptPlan, plan};
+use crate::adopt::storage::{BINDS, unit_name};
 use crate::adopt::survey::survey;
 use crate::facts::{Content, Disk, Mode, Volume};
 use crate::layout::{ADOPTED, DATA_DIR, PLAN_FILE, Part, RESET, from_gpt_bytes};
-use crate::render::firewall;
+use crate::render::{File, firewall};
+use crate::repair::{LOOK_DIR, SYSTEM_DIR};
 use crate::units::{Bytes, SectorSize};
 
 /// The disk that the image was written to: the only one, or a stick that setup writes another from.
@@ -56,6 +59,12 @@ pub(crate) struct Fake {
     mounts: BTreeSet<String>,
     /// The names of open LUKS containers, and their devices.
     open: BTreeMap<String, String>,
+    /// What the image brings, in what a repair writes anew.
+    pub(crate) image: Vec<File>,
+    /// Units that cannot start, because their disk is not there.
+    pub(crate) absent: BTreeSet<String>,
+    /// What systemd was handed.
+    pub(crate) credentials: BTreeMap<String, String>,
     /// How often something was drawn, where each draw is another one.
     pub(crate) luck: Option<Cell<u8>>,
     pub(crate) leftovers: BTreeMap<u64, Content>,
@@ -101,6 +110,9 @@ impl Fake {
             places: BTreeMap::new(),
             mounts: BTreeSet::new(),
             open: BTreeMap::new(),
+            image: Vec::new(),
+            absent: BTreeSet::new(),
+            credentials: BTreeMap::new(),
             luck: None,
             leftovers: BTreeMap::new(),
             said: Vec::new(),
@@ -132,6 +144,11 @@ impl Fake {
     pub(crate) fn disk(&self) -> Disk {
         let facts = self.facts().unwrap();
         facts.disks[0].clone()
+    }
+
+    /// Another disk as it is now.
+    pub(crate) fn disk_named(&self, name: &str) -> Disk {
+        self.facts().unwrap().disks.into_iter().find(|disk| disk.name == name).unwrap()
     }
 
     pub(crate) fn plan(&self) -> AdoptPlan {
@@ -174,7 +191,8 @@ impl Fake {
         }
         let first = self.now.first.clone().filter(|_| self.firmware == Firmware::Obeys);
         let next = first.or_else(|| self.now.home.clone().filter(|_| self.stick_gone));
-        self.boot = next.filter(|name| self.table_of(name).is_ok()).unwrap_or_else(|| DISK.to_owned());
+        let starts = |name: &String| self.table_of(name).is_ok() && !self.now.dead.contains(name);
+        self.boot = next.filter(starts).unwrap_or_else(|| DISK.to_owned());
         let table = self.table_of(&self.boot).expect("the kernel finds no valid table");
         let sector = table.sector_size;
         self.places = self.kernel_places();
@@ -200,6 +218,44 @@ impl Fake {
             // The journal is replayed: what was durable is now in its place.
             self.settle("/").unwrap();
         }
+        if self.mode == Mode::Normal && !self.now.luks.contains_key(&self.data_part().path()) {
+            self.mount_data();
+        }
+    }
+
+    /// The partition for `data` of the disk that this start is from.
+    fn data_part(&self) -> Dev {
+        Dev::part(&self.boot, Part::Data.number())
+    }
+
+    /// Mounts `data`, where root has the units for it.
+    pub(crate) fn mount_data(&mut self) {
+        let unit = format!("/etc/systemd/system/{}", unit_name(DATA_DIR, "mount"));
+        if self.now.placed.contains_key(&unit) && self.now.data.is_some() {
+            self.mounts.insert(DATA_DIR.to_owned());
+            self.mounts.extend(BINDS.iter().map(|bind| bind.target.to_owned()));
+        }
+    }
+
+    /// Where `path` really lies: below the folders where a repair looks at another disk, or on the root of this
+    /// start. Nothing if nobody can get there.
+    fn reach<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
+        let below = |folder: &str| path.strip_prefix(folder).filter(|rest| rest.starts_with('/'));
+        if let Some(rest) = below(LOOK_DIR) {
+            return self.mounts.contains(LOOK_DIR).then(|| format!("{DATA_DIR}{rest}").into());
+        }
+        if let Some(rest) = below(SYSTEM_DIR) {
+            return self.mounts.contains(SYSTEM_DIR).then_some(rest.into());
+        }
+        self.sees(path).then_some(path.into())
+    }
+
+    /// The same, to write there.
+    fn reached(&self, path: &str) -> Result<String> {
+        ensure!(!path.starts_with(LOOK_DIR), "{path} is only read");
+        let is_below = path.starts_with(SYSTEM_DIR);
+        ensure!(!is_below || self.mounts.contains(SYSTEM_DIR), "{path} is nowhere");
+        Ok(if is_below { path[SYSTEM_DIR.len()..].to_owned() } else { path.to_owned() })
     }
 
     /// The arrays that mdadm puts together at a start.

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) image: Option<Image>,
     /// The files whose journal entries were written back: all that GRUB sees.
     pub(crate) settled: BTreeSet<String>,
+    /// The disks from which nothing starts, because what firmware starts is damaged or taken away.
+    pub(crate) dead: BTreeSet<String>,
 }
 
 /// What lies on root in the image.
@@ -161,6 +163,25 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
 /// Stands for the accounts.
 const ACCOUNTS: &str = "/etc/shadow";
+impl World {
+    /// All that lay on root is gone; what the image brings is `image`, if it is there at all.
+    pub(crate) fn lose_root(&mut self, image: &[File]) {
+        self.placed.retain(|path, _| !on_root(path));
+        self.placed.extend(image.iter().map(|file| (file.path.clone(), file.clone())));
+        self.links.clear();
+        self.accounts.clear();
+        self.immutable.clear();
+        self.settled.clear();
+        self.keys = false;
+        self.root_id = Uuid::from_u128(4).to_string();
+    }
+}
+
+/// Whether a file lies on root, and neither on `data` nor on the disk of a role.
+fn on_root(path: &str) -> bool {
+    let below = |folder: &str| path.starts_with(&format!("{folder}/"));
+    !below(DATA_DIR) && !below("/mnt") && !BINDS.iter().any(|bind| below(bind.target))
+}
 
 pub(super) fn on_data(path: &str) -> bool {
     path.starts_with(&format!("{DATA_DIR}/"))

@@ -22,6 +22,9 @@ fn pages_are_as_people_saw_them_last() {
         lines.push(prompt(&Situation::Setup, false));
         golden(&format!("{name}-setup"), &lines);
     }
+    let mut lines = page(&zoo::facts("nas"), &Situation::Repairable, &AnswerFile::Absent, None);
+    lines.push(prompt(&Situation::Repairable, false));
+    golden("nas-repairable", &lines);
     let why = "writing the partition table failed: Input/output error. The disk may be failing.";
     golden(
         "mini-pc-stopped",
@@ -107,9 +110,11 @@ fn s9_the_page_shows_the_code_and_the_fingerprint() {
     // Whoever is in already has no use for the code.
     assert!(!at("mini-pc", &door(), Place::Ssh).iter().any(|line| line.contains("SSH ")));
     for name in ZOO {
-        for door in [&told, &taken, &closed()] {
+        for (door, situation) in
+            [(&told, Situation::Setup), (&taken, Situation::Setup), (&closed(), Situation::Repairable)]
+        {
             for answers in [&AnswerFile::Absent, &wrong_answers(), &failed_answers(), &moved(), &unwritten()] {
-                let page = page(&zoo::facts(name), &Situation::Setup, answers, Some((door, Place::Console)));
+                let page = page(&zoo::facts(name), &situation, answers, Some((door, Place::Console)));
                 assert!(page.len() < 24, "{name}: {} lines\n{}", page.len(), page.join("\n"));
                 for line in &page {
                     assert!(line.len() <= WIDTH, "{name}: {line:?}");
