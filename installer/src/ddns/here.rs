@@ -42,10 +42,10 @@ fn sends_from(any: IpAddr, to: IpAddr) -> Option<IpAddr> {
 fn first() -> Option<Ipv4Addr> {
     let nics = nics_now().ok()?;
     let addresses = nics.iter().flat_map(|nic| &nic.addresses).filter(|address| !address.link_local);
-    addresses.filter_map(|address| if let IpAddr::V4(v4) = address.ip { Some(v4) } else { None }).next()
+    addresses.map(|address| address.ip).find_map(|ip| if let IpAddr::V4(v4) = ip { Some(v4) } else { None })
 }
 
-/// Whether it is one of those that the world gives out (2000::/3).
+/// Whether it is one of those that the world gives out, `2000::/3`.
 fn is_global(v6: Ipv6Addr) -> bool {
     v6.segments()[0] >> 13 == 1
 }

@@ -136,7 +136,7 @@ impl Transcript {
 
 /// `text` with stars where a server gives the password back.
 fn covered(text: &str, password: Option<&Secret<String>>) -> String {
-    let Some(password) = password.map(|password| password.expose()).filter(|password| !password.is_empty()) else {
+    let Some(password) = password.map(Secret::expose).filter(|password| !password.is_empty()) else {
         return text.to_owned();
     };
     text.replace(password, STARS).replace(&STANDARD.encode(password), STARS)
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn every_answer_belongs_to_what_was_asked() {
+        use Asked::{Data, End, Greeting, Hello, Login, Message, Sender, StartTls};
         let password = Secret::new("open sesame".to_owned());
         let read = Transcript::read(SAID, Some(&password));
         let asked: Vec<&Asked> = read.exchanges.iter().map(|exchange| &exchange.asked).collect();
-        use Asked::{Data, End, Greeting, Hello, Login, Message, Sender, StartTls};
         let to = Asked::Recipient("b@example.org".to_owned());
         assert_eq!(asked, [&Greeting, &Hello, &StartTls, &Hello, &Login, &Sender, &to, &Data, &Message, &End]);
         assert_eq!(read.exchanges[6].said(), "250-yes 250 ok");

@@ -79,9 +79,9 @@ pub fn table(core: bool, lan_dns: bool) -> Vec<Exposure> {
     let mut table = vec![SSH, MDNS];
     // Where there is no Traefik, its first port is the page's.
     if core {
-        table.extend(TRAEFIK)
+        table.extend(TRAEFIK);
     } else {
-        table.push(PAGE)
+        table.push(PAGE);
     }
     if lan_dns {
         table.extend(DNS);

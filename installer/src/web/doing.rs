@@ -58,19 +58,17 @@ impl Doing {
     }
 }
 
+/// Files that say something by being there: Hearth runs from this disk, a setup was approved for it and
+/// is through, the disks are encrypted, setup went on elsewhere.
+const MARKS: [&str; 5] = [ADOPTED, APPROVED, SEALED, LOCK_FILE, MOVED];
+
 /// What can be seen.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     mode: Option<Mode>,
-    /// Hearth runs from this disk.
-    adopted: bool,
-    /// A setup was approved for it, and was finished.
-    approved: bool,
-    sealed: bool,
-    encrypted: bool,
+    marks: BTreeSet<&'static str>,
+    /// Whether `data` is mounted.
     mounted: bool,
-    /// Setup went on elsewhere.
-    moved: bool,
     /// Why the answer file was not followed.
     not_followed: Option<String>,
     /// Why preparing the disk stopped.
@@ -80,27 +78,26 @@ struct Seen {
 
 impl Seen {
     fn look() -> Self {
-        let there = |path: &str| Path::new(path).exists();
         Self {
             mode: mode_now(),
-            adopted: there(ADOPTED),
-            approved: there(APPROVED),
-            sealed: there(SEALED),
-            encrypted: there(LOCK_FILE),
+            marks: MARKS.into_iter().filter(|path| Path::new(path).exists()).collect(),
             mounted: is_mounted(DATA_DIR).unwrap_or(false),
-            moved: there(MOVED),
             not_followed: fs::read_to_string(FAILED).ok(),
             not_adopted: fs::read_to_string(adopt::FAILED).ok(),
             progress: Progress::look(),
         }
     }
 
+    fn has(&self, mark: &str) -> bool {
+        self.marks.contains(mark)
+    }
+
     fn judge(self) -> Doing {
         match self.mode {
-            Some(Mode::Setup) if self.adopted => Doing::Looking,
-            Some(Mode::Setup) => match self.not_followed {
-                Some(why) => Doing::Refused(codes(&why)),
-                None if self.moved => Doing::Moved,
+            Some(Mode::Setup) if self.has(ADOPTED) => Doing::Looking,
+            Some(Mode::Setup) => match &self.not_followed {
+                Some(why) => Doing::Refused(codes(why)),
+                None if self.has(MOVED) => Doing::Moved,
                 None => Doing::Waiting,
             },
             Some(Mode::Recovery) => Doing::Recovery,
@@ -110,6 +107,12 @@ impl Seen {
 
     /// On the disk that Hearth runs from, or will.
     fn at_home(self) -> Doing {
+        let data = match (self.mounted, self.has(LOCK_FILE)) {
+            (true, _) => Data::Mounted,
+            (false, true) => Data::Locked,
+            (false, false) => Data::Missing,
+        };
+        let marks = (self.has(ADOPTED), self.has(SEALED), self.has(APPROVED));
         if let Some(why) = self.not_adopted {
             return Doing::Stopped(lines(&[why]));
         }
@@ -118,12 +121,7 @@ impl Seen {
             Some(Progress::Step { number, of, what }) => return Doing::SettingUp(Some(Step { number, of, what })),
             None => {}
         }
-        let data = match (self.mounted, self.encrypted) {
-            (true, _) => Data::Mounted,
-            (false, true) => Data::Locked,
-            (false, false) => Data::Missing,
-        };
-        match (self.adopted, self.sealed, self.approved) {
+        match marks {
             (true, true, _) => Doing::SetUp(data),
             (true, false, false) => Doing::RunsHere(data),
             _ => Doing::SettingUp(None),
@@ -150,50 +148,46 @@ fn lines(why: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn home() -> Seen {
-        Seen { mode: Some(Mode::Normal), adopted: true, mounted: true, ..Seen::default() }
+    fn seen(mode: Mode, marks: &[&'static str]) -> Seen {
+        Seen { mode: Some(mode), marks: marks.iter().copied().collect(), mounted: true, ..Seen::default() }
     }
 
     #[test]
     fn before_setup() {
-        let setup = || Seen { mode: Some(Mode::Setup), ..Seen::default() };
-        assert_eq!(setup().judge(), Doing::Waiting);
-        assert_eq!(Seen { moved: true, ..setup() }.judge(), Doing::Moved);
-        assert_eq!(Seen { adopted: true, ..setup() }.judge(), Doing::Looking);
+        let setup = |marks: &[&'static str]| seen(Mode::Setup, marks);
+        assert_eq!(setup(&[]).judge(), Doing::Waiting);
+        assert_eq!(setup(&[MOVED]).judge(), Doing::Moved);
+        assert_eq!(setup(&[ADOPTED]).judge(), Doing::Looking);
         let why =
             "[same-disk] `disks[1].disk`: ada's\n[not-listed] x\n[not-listed] y\n[Oh] no\nnothing was done".to_owned();
-        let refused = Seen { not_followed: Some(why), moved: true, ..setup() }.judge();
+        let refused = Seen { not_followed: Some(why), ..setup(&[MOVED]) }.judge();
         assert_eq!(refused, Doing::Refused(vec!["not-listed".to_owned(), "same-disk".to_owned()]));
     }
 
     #[test]
     fn on_the_way() {
-        let approved = || Seen { mode: Some(Mode::Adopt), approved: true, ..Seen::default() };
-        assert_eq!(approved().judge(), Doing::SettingUp(None));
-        assert_eq!(Seen { mode: Some(Mode::Adopt), ..Seen::default() }.judge(), Doing::SettingUp(None));
+        assert_eq!(seen(Mode::Adopt, &[APPROVED]).judge(), Doing::SettingUp(None));
+        assert_eq!(seen(Mode::Adopt, &[]).judge(), Doing::SettingUp(None));
+        // Approved, and the power went.
+        let home = || seen(Mode::Normal, &[ADOPTED, APPROVED]);
+        assert_eq!(home().judge(), Doing::SettingUp(None));
         let step = Progress::Step { number: 3, of: 16, what: "the network".to_owned() };
-        let Doing::SettingUp(Some(Step { number: 3, of: 16, what })) =
-            (Seen { approved: true, progress: Some(step), ..home() }).judge()
-        else {
-            panic!("another step")
-        };
-        assert_eq!(what, "the network");
+        let setting_up = Doing::SettingUp(Some(Step { number: 3, of: 16, what: "the network".to_owned() }));
+        assert_eq!(Seen { progress: Some(step), ..home() }.judge(), setting_up);
         let stopped = Progress::Stopped(vec!["step 3 of 16, the network".to_owned(), "two\n\nlines".to_owned()]);
-        let stopped = Seen { approved: true, progress: Some(stopped), ..home() }.judge();
+        let stopped = Seen { progress: Some(stopped), ..home() }.judge();
         assert_eq!(stopped, Doing::Stopped(["step 3 of 16, the network", "two", "lines"].map(str::to_owned).to_vec()));
-        let stopped = Seen { not_adopted: Some("the disk is full\n".to_owned()), ..approved() }.judge();
+        let stopped = Seen { not_adopted: Some("the disk is full\n".to_owned()), ..seen(Mode::Adopt, &[]) }.judge();
         assert_eq!(stopped, Doing::Stopped(vec!["the disk is full".to_owned()]));
     }
 
     #[test]
     fn afterwards() {
-        let sealed = || Seen { approved: true, sealed: true, ..home() };
-        assert_eq!(sealed().judge(), Doing::SetUp(Data::Mounted));
-        assert_eq!(Seen { mounted: false, encrypted: true, ..sealed() }.judge(), Doing::SetUp(Data::Locked));
-        assert_eq!(Seen { mounted: false, ..sealed() }.judge(), Doing::SetUp(Data::Missing));
-        assert_eq!(home().judge(), Doing::RunsHere(Data::Mounted));
-        assert_eq!(Seen { mode: Some(Mode::Recovery), ..sealed() }.judge(), Doing::Recovery);
-        // Approved, and the power went.
-        assert_eq!(Seen { approved: true, ..home() }.judge(), Doing::SettingUp(None));
+        let sealed = |more: &[&'static str]| seen(Mode::Normal, &[&[ADOPTED, APPROVED, SEALED], more].concat());
+        assert_eq!(sealed(&[]).judge(), Doing::SetUp(Data::Mounted));
+        assert_eq!(Seen { mounted: false, ..sealed(&[LOCK_FILE]) }.judge(), Doing::SetUp(Data::Locked));
+        assert_eq!(Seen { mounted: false, ..sealed(&[]) }.judge(), Doing::SetUp(Data::Missing));
+        assert_eq!(seen(Mode::Normal, &[ADOPTED]).judge(), Doing::RunsHere(Data::Mounted));
+        assert_eq!(seen(Mode::Recovery, &[ADOPTED, SEALED]).judge(), Doing::Recovery);
     }
 }
