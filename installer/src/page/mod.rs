@@ -98,7 +98,7 @@ pub fn run(console: &mut Console, place: Place) -> Result<()> {
                 wait_for_enter(console)?;
             }
             Answer::Chosen(Choice::Details) => {
-                show_details(console, &facts, &situation, &answers, shown.door.as_ref())?
+                show_details(console, &facts, &situation, &answers, shown.door.as_ref())?;
             }
             Answer::Chosen(Choice::Restart) => power(console, "Restarting.", "reboot")?,
             Answer::Chosen(Choice::PowerOff) => power(console, "Switching off.", "poweroff")?,

@@ -51,7 +51,8 @@ pub(super) fn write(machine: &mut impl Machine, plan: &RepairPlan) -> Result<()>
     machine.say("Hearth: giving the new system what it knew ...");
     prepare(machine, plan, disk).context("preparing the new system")?;
     machine.make_startable(&renewal)?;
-    tell(machine, &facts, plan, disk)
+    tell(machine, &facts, plan, disk);
+    Ok(())
 }
 
 /// The disk, if it still is what the plan was made for.
@@ -121,7 +122,7 @@ fn below(path: &str) -> String {
 }
 
 /// Tells the firmware, and the stick.
-fn tell(machine: &mut impl Machine, facts: &Facts, plan: &RepairPlan, disk: &Disk) -> Result<()> {
+fn tell(machine: &mut impl Machine, facts: &Facts, plan: &RepairPlan, disk: &Disk) {
     let notes = tell_firmware(machine, facts, disk);
     for line in notes.iter().flat_map(|note| wrap("Hearth: WARNING: ", note)) {
         machine.say(&line);
@@ -130,10 +131,11 @@ fn tell(machine: &mut impl Machine, facts: &Facts, plan: &RepairPlan, disk: &Dis
         let stick = Dev::hearth(&boot.name);
         if let Err(error) = machine.put_hearth_file(&stick, REPORT, report(plan, &notes).as_bytes()) {
             let text = format!("no report could be written to {} ({error:#})", stick.path());
-            wrap("Hearth: WARNING: ", &text).iter().for_each(|line| machine.say(line));
+            for line in wrap("Hearth: WARNING: ", &text) {
+                machine.say(&line);
+            }
         }
     }
-    Ok(())
 }
 
 /// Starts the machine again.

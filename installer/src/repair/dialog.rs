@@ -104,7 +104,7 @@ fn open(
         talk.show_typing(true)?;
         let Some(typed) = typed? else { return Ok(false) };
         talk.say("\nOpening ...")?;
-        if opened(machine, facts, survey, disk, typed)? {
+        if opened(machine, facts, survey, disk, &typed)? {
             return Ok(true);
         }
         talk.say("That does not open it.")?;
@@ -118,9 +118,9 @@ pub(super) fn opened(
     facts: &Facts,
     survey: &mut Survey,
     disk: &Disk,
-    typed: Zeroizing<String>,
+    typed: &str,
 ) -> Result<bool> {
-    let found = unlock(machine, disk, &keys(facts, &typed))?;
+    let found = unlock(machine, disk, &keys(facts, typed))?;
     let (Some(data), Some(seen)) = (found, survey.disks.get_mut(&disk.name)) else { return Ok(false) };
     seen.data = data;
     Ok(true)

@@ -127,7 +127,7 @@ fn planned(
         Chosen::Open(plan) => Ok((facts, plan)),
         Chosen::Locked(name) => {
             let disk = facts.disks.iter().find(|disk| disk.name == name).context("the disk is gone")?;
-            if !dialog::opened(machine, &facts, &mut survey, disk, key()?)? {
+            if !dialog::opened(machine, &facts, &mut survey, disk, &key()?)? {
                 return Err(anyhow!("what was given does not open data on {name}. Nothing was changed"))
                     .kind(Exit::Refused);
             }
@@ -161,7 +161,9 @@ fn by_credential(machine: &mut impl Machine) -> Result<()> {
     if let Some(done) = repaired(machine)? {
         let text =
             format!("{} was repaired from this stick. Remove it, or choose that disk, and restart.", done.disk.told());
-        wrap("Hearth: ", &text).iter().for_each(|line| machine.say(line));
+        for line in wrap("Hearth: ", &text) {
+            machine.say(&line);
+        }
         return Ok(());
     }
     let (_, plan) = planned(machine, None, || key.ok_or_else(missing).kind(Exit::Input))?;

@@ -227,8 +227,7 @@ fn becomes(number: u32) -> &'static str {
         Some(Part::Bios | Part::Esp) => "WRITTEN ANEW: what starts the system",
         Some(Part::Hearth) => "WRITTEN ANEW: notes and reports on it are lost",
         Some(Part::RootA) => "WRITTEN ANEW: the system",
-        Some(Part::RootB) => "stays",
         Some(Part::Data) => "stays: services, files, people, secrets",
-        None => "stays",
+        Some(Part::RootB) | None => "stays",
     }
 }

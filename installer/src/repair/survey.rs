@@ -129,9 +129,10 @@ pub(crate) fn unlock(machine: &mut impl Machine, disk: &Disk, keys: &[Key]) -> R
     machine.close_luks(LOOK_NAME, LOOK_DIR)?;
     for key in keys {
         if machine.open_luks(&part, LOOK_NAME, key)? {
-            let found = match machine.exists(&mapped(LOOK_NAME)) {
-                true => record(machine, &Dev::mapped(LOOK_NAME)),
-                false => Data::Unmountable("it was opened, and is not there".to_owned()),
+            let found = if machine.exists(&mapped(LOOK_NAME)) {
+                record(machine, &Dev::mapped(LOOK_NAME))
+            } else {
+                Data::Unmountable("it was opened, and is not there".to_owned())
             };
             machine.close_luks(LOOK_NAME, LOOK_DIR)?;
             return Ok(Some(found));

@@ -83,6 +83,10 @@ pub enum Fate {
 
 /// What was read from the machine itself.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are answers to unrelated questions, each asked by its own refusal"
+)]
 pub struct Seen {
     /// Whether Hearth runs from this disk.
     pub adopted: bool,

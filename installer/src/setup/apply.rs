@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::journal::{Event, Journal};
 use super::plan::SetupPlan;
 use super::progress::Progress;
-use super::take::{self, ANSWERS, SEALED, pending};
+use super::take::{self, ANSWERS, pending};
 use super::{disks, moved, steps};
 use crate::answers::{self, Answers};
 use crate::claim;
