@@ -16,8 +16,10 @@ const OWN: &str = "the accounts with their passwords and keys, the settings, the
 impl ResetPlan {
     /// The plan for people, in lines of a console.
     pub fn lines(&self, facts: &Facts) -> Vec<String> {
-        let mut out =
-            wrap("Plan: ", &format!("start over with \"{}\", as if it had just been written.", self.hostname));
+        let mut out = wrap(
+            "Plan: ",
+            &format!("start over with \"{}\", as if Hearth had just been written to it.", self.hostname),
+        );
         out.extend(head("The system disk"));
         out.extend(found(&self.system, facts));
         out.extend(row("then", &format!("ERASED: {OWN}. Hearth itself stays, with its updates.")));
