@@ -58,7 +58,7 @@ enum Command {
     Notify(notify::Command),
     /// Open the encrypted disks: asks for what opens them, then mounts data and starts Docker.
     Unlock(UnlockArgs),
-    /// Serve the page of http://hearth.local on the socket that systemd gives.
+    /// Serve the page of `http://hearth.local` on the socket that systemd gives.
     #[command(hide = true)]
     Web,
     /// Start over: erase all that is the owner's, and have the machine set up anew.
@@ -107,6 +107,7 @@ struct UnlockArgs {
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("scope").required(true)))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct ResetArgs {
     /// Erase what is the owner's on the system disk; keep the disks for media, downloads and backups.
     #[arg(long, group = "scope")]
@@ -156,6 +157,7 @@ struct AdoptArgs {
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what")))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct RepairArgs {
     /// The disk, by its name under /dev/disk/by-id, where several could be repaired.
     #[arg(conflicts_with_all = ["unattended", "resume", "keep"])]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use hearth::units::Bytes;
 use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, answers, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::visitor::{self, Brings, Visitor};
-use hearth_qemu_tests::{Bus, Drive, scenario};
+use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
 
@@ -102,18 +102,7 @@ fn an_answer_file_prepares_the_whole_machine() {
             }
             sh("grep -q password_pbkdf2 /boot/hearth/password.cfg").map(drop)
         })?;
-        lab.step("the public name", || {
-            let dry = sh("hearth ddns --dry-run")?;
-            ensure!(dry.contains("have DuckDNS lead attic.duckdns.org to 10."), "a dry run says {dry}");
-            // Whatever DuckDNS says to a token that nobody has, if it can be asked: the unit keeps that, and is well.
-            vm.root_sh(
-                "systemctl is-enabled hearth-ddns.timer && systemctl start hearth-ddns.service",
-                lab.patience(60),
-            )?
-            .ok()?;
-            ensure!(sh("cat /var/lib/hearth/ddns.json")?.contains("\"why\":\"DuckDNS "), "nothing was kept of it");
-            Ok(())
-        })?;
+        lab.step("the public name", || public_name(lab, &vm))?;
         lab.step("how the machine is", || {
             let status = sh("hearth status")?;
             ensure!(status.contains("RED     recovery kit"), "the status is\n{status}");
@@ -159,4 +148,14 @@ fn an_answer_file_prepares_the_whole_machine() {
         })?;
         Ok(())
     });
+}
+
+/// Whatever DuckDNS says to a token that nobody has, if it can be asked: the timer's unit keeps that, and is well.
+fn public_name(lab: &Lab, vm: &Vm) -> Result<()> {
+    let sh = |command: &str| vm.root_sh(command, lab.patience(60))?.ok();
+    let dry = sh("hearth ddns --dry-run")?;
+    ensure!(dry.contains("have DuckDNS lead attic.duckdns.org to 10."), "a dry run says {dry}");
+    sh("systemctl is-enabled hearth-ddns.timer && systemctl start hearth-ddns.service")?;
+    ensure!(sh("cat /var/lib/hearth/ddns.json")?.contains("\"why\":\"DuckDNS "), "nothing was kept of it");
+    Ok(())
 }

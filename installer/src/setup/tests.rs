@@ -107,6 +107,8 @@ pub(crate) fn one_start(fake: &mut Fake) -> Result<()> {
         Mode::Setup => begin(fake),
         Mode::Adopt => {
             crate::adopt::resume_on(fake)?;
+            // It may have had nothing left to do but to remove its plan.
+            fake.mount_data();
             apply::resume(fake, "2026-11-24 20:30 UTC")
         }
         _ => {
