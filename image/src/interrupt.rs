@@ -285,13 +285,19 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         let writer = std::thread::spawn({
             let dir = dir.clone();
-            // Until the folder is gone.
-            move || (0..).take_while(|count| fs::write(dir.join(count.to_string()), "x").is_ok()).count()
+            move || {
+                let mut count = 0;
+                // Until the folder is gone.
+                while fs::write(dir.join(count.to_string()), "x").is_ok() {
+                    count += 1;
+                }
+                count
+            }
         });
         while fs::read_dir(&dir).unwrap().next().is_none() {
             std::thread::yield_now();
         }
-        remove(&[dir.clone()]);
+        remove(std::slice::from_ref(&dir));
         assert!(!dir.exists());
         assert!(writer.join().unwrap() > 0);
     }

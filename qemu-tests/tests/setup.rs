@@ -80,13 +80,7 @@ fn an_answer_file_prepares_the_whole_machine() {
             }
             Ok(())
         })?;
-        lab.step("the page in a browser", || {
-            let page = vm.http_get(80, "attic.local", "/", lab.patience(10))?;
-            let told = page.body.contains("<h1>attic</h1>") && page.body.contains("It is set up. Its data is there");
-            ensure!(page.status == 200 && told, "the page is {page:?}");
-            ensure!(![TOKEN, "@example.org"].iter().any(|word| page.body.contains(word)), "it tells {}", page.body);
-            Ok(())
-        })?;
+        lab.step("the page in a browser", || page_in_a_browser(lab, &vm))?;
         lab.step("the name, the portal, the networks", || {
             ensure!(
                 sh("hostname")? == "attic" && sh("readlink /etc/localtime")?.ends_with("Europe/Berlin"),
@@ -157,5 +151,13 @@ fn public_name(lab: &Lab, vm: &Vm) -> Result<()> {
     ensure!(dry.contains("have DuckDNS lead attic.duckdns.org to 10."), "a dry run says {dry}");
     sh("systemctl is-enabled hearth-ddns.timer && systemctl start hearth-ddns.service")?;
     ensure!(sh("cat /var/lib/hearth/ddns.json")?.contains("\"why\":\"DuckDNS "), "nothing was kept of it");
+    Ok(())
+}
+
+fn page_in_a_browser(lab: &Lab, vm: &Vm) -> Result<()> {
+    let page = vm.http_get(80, "attic.local", "/", lab.patience(10))?;
+    let told = page.body.contains("<h1>attic</h1>") && page.body.contains("It is set up. Its data is there");
+    ensure!(page.status == 200 && told, "the page is {page:?}");
+    ensure!(![TOKEN, "@example.org"].iter().any(|word| page.body.contains(word)), "it tells {}", page.body);
     Ok(())
 }
