@@ -59,7 +59,7 @@ lsblk -nro TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,SERIAL | sort
 findmnt -nro UUID,TARGET --real | sort
 lsattr -d /mnt/*; readlink /etc/localtime; hostname
 iptables -S ufw-user-input; nft list chain inet hearth neighbours_only | grep -v counter
-docker network ls --format '{{.Name}} {{.ID}}' | sort; docker volume ls -q
+docker network ls --format '{{.Name}} {{.ID}}' | grep -v '^bridge ' | sort; docker volume ls -q
 ";
 
 /// A machine: the stick, the internal disk, and those for media and backups.

@@ -293,7 +293,7 @@ impl Machine for Real {
 
     fn renew_system(&mut self, renewal: &Renewal<'_>) -> Result<()> {
         let source = MediumSource::open(renewal.from)?;
-        let watch = Told::new(&renewal.to.name, source.total());
+        let watch = Told::new(&renewal.to.name, source.renewed()?);
         source.renew(renewal.to, renewal.hearth, &watch)?;
         tell_udev(&renewal.to.name)
     }

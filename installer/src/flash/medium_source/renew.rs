@@ -46,6 +46,11 @@ impl MediumSource {
         Ok(outcome)
     }
 
+    /// How many bytes [`Self::renew`] puts on a disk, as [`Watch`] counts them.
+    pub fn renewed(&self) -> Result<Bytes> {
+        Ok(write::total(&held_back(&self.pieces, self.held_until()?)))
+    }
+
     /// Puts back what firmware starts; `esp` is the volume id of the EFI system partition.
     pub fn make_startable(&self, target: &Disk, esp: u32) -> Result<()> {
         let medium = claim(target)?;
@@ -58,7 +63,7 @@ impl MediumSource {
         let (image, sector) = (&self.image, self.image.sector_size);
         let (esp, place) = (self.find(Part::Esp)?, self.find(Part::Hearth)?);
         stop_on(medium, esp.start.offset(sector))?;
-        let pieces = held_back(&self.pieces, esp.start.offset(sector) + HELD);
+        let pieces = held_back(&self.pieces, self.held_until()?);
         let content = Content { image, pieces: &pieces, verify: true };
         let (outcome, _) = write::fill(content, self.bytes()?, medium, watch)?;
         let files: Vec<&HearthFile> = self.files.iter().collect();
@@ -70,7 +75,7 @@ impl MediumSource {
     pub(super) fn start_on(&self, medium: &dyn Medium, id: u32) -> Result<()> {
         let sector = self.image.sector_size;
         let esp = self.find(Part::Esp)?.start.offset(sector);
-        let begin = self.pieces_before(esp + HELD)?;
+        let begin = self.pieces_before(self.held_until()?)?;
         let slice = |from: Bytes, to: Bytes| -> Result<Vec<u8>> {
             Ok(begin[usize::try_from(from.0)?..usize::try_from(to.0)?].to_vec())
         };
@@ -99,6 +104,11 @@ impl MediumSource {
             out.extend(bytes);
         }
         Ok(out)
+    }
+
+    /// Where that ends which comes last.
+    fn held_until(&self) -> Result<Bytes> {
+        Ok(self.find(Part::Esp)?.start.offset(self.image.sector_size) + HELD)
     }
 
     fn find(&self, part: Part) -> Result<&Partition> {

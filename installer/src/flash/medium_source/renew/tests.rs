@@ -35,7 +35,9 @@ fn a_disk_is_renewed_and_starts_last_of_all() {
     for sector in [512, 4096] {
         let (image, source, target) = (image(sector), source(sector), Fake::holding(damaged(), sector));
         let (before, mib) = (target.bytes(), |from: usize, to: usize| from << 20..to << 20);
-        source.renew_on(&target, HEARTH_ID, &Silent).unwrap();
+        let outcome = source.renew_on(&target, HEARTH_ID, &Silent).unwrap();
+        // All that is counted beforehand is written: who watches sees it come to its end.
+        assert_eq!(outcome.written + outcome.kept, source.renewed().unwrap());
         let half = target.bytes();
         assert_eq!(starts(&half), (false, false));
         assert_eq!(half[440..1 << 20], before[440..1 << 20], "the table was touched");
