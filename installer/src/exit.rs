@@ -111,6 +111,14 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Refuses whoever is not root, and says what to type.
+pub fn require_root() -> anyhow::Result<()> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    Err(anyhow::anyhow!("this needs root: put sudo before it")).kind(Exit::Environment)
+}
+
 fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)

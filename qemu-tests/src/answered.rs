@@ -24,6 +24,18 @@ pub const HASH: &str = "$y$j9T$qFUEwDxI6IAferEE/yree0$TMfsy3pMeUifHB6Zi/Z4NPtxBB
 pub const PORTAL_HASH: &str =
     "$argon2id$v=19$m=65536,t=3,p=4$i2RIurmJ0ogFb4ssgoeMXQ$zUk46LvIWuEtD6U9beNceBEO6yZ2L12H8pOc2DRo15I";
 
+/// The tables of two disks: one is taken as it is, one is formatted.
+pub const DISKS: &str = "[[disks]]
+roles = [\"backups\"]
+disk = { serial = \"ROLE-A\" }
+prepare = \"adopt\"
+
+[[disks]]
+roles = [\"media\", \"downloads\"]
+disk = { serial = \"ROLE-B\" }
+prepare = \"erase\"
+";
+
 /// The last thing that setup says.
 pub const SET_UP: &str = "Hearth: this machine is set up.";
 

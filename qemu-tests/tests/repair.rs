@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use hearth::layout::Part;
 use hearth::units::Bytes;
 use hearth_image::verify;
-use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, answers, disk_with_data, medium_with};
+use hearth_qemu_tests::answered::{ADMIN, DISKS, PORTAL_HASH, SET_UP, answers, disk_with_data, medium_with};
 use hearth_qemu_tests::appliance::{no_failed_units, runs_from_disk};
 use hearth_qemu_tests::nbd::{Disk, Survivors};
 use hearth_qemu_tests::{Bus, Drive, Firmware, Lab, Vm, scenario};
@@ -22,18 +22,6 @@ const PASSPHRASE: &str = "correct horse battery staple";
 
 const RESTARTING: &str = "Hearth: the system is whole. Restarting; remove the stick.";
 const REPAIRED: &str = "Hearth: this machine is repaired.";
-
-/// Two disks: one is taken as it is, one is formatted.
-const DISKS: &str = "[[disks]]
-roles = [\"backups\"]
-disk = { serial = \"ROLE-A\" }
-prepare = \"adopt\"
-
-[[disks]]
-roles = [\"media\", \"downloads\"]
-disk = { serial = \"ROLE-B\" }
-prepare = \"erase\"
-";
 
 /// What its owner puts on the machine.
 const MARK: &str = "set -e
@@ -183,7 +171,7 @@ fn ask_for_repair(lab: &Lab, vm: &Vm, passphrase: Option<&str>) -> Result<()> {
     })
 }
 
-/// Fails with the lines that differ.
+/// Fails with the lines that differ, in whatever order they come.
 fn same(before: &str, after: &str) -> Result<()> {
     let missing: Vec<&str> = before.lines().filter(|line| !after.lines().any(|other| other == *line)).collect();
     let new: Vec<&str> = after.lines().filter(|line| !before.lines().any(|other| other == *line)).collect();

@@ -10,7 +10,7 @@ use hearth::units::Bytes;
 use hearth_qemu_tests::answered::{ADMIN, HASH, PORTAL_HASH, SET_UP, answers, disk_with_data, medium_with};
 use hearth_qemu_tests::appliance::{SERIAL, facts, no_failed_units, runs_from_disk, wait_for_page};
 use hearth_qemu_tests::nbd::{Disk, Survivors, find};
-use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
+use hearth_qemu_tests::{Bus, Drive, Lab, Vm, golden, scenario};
 
 const SHARE: Duration = Duration::from_secs(600);
 
@@ -171,11 +171,7 @@ fn recovery_gives_a_root_shell_and_a_reset_from_there_keeps_the_disks() {
         lab.step("it is a fresh machine", || {
             is_fresh(lab, &vm)?;
             let now = vm.root_sh(ROOT, lab.patience(120))?.ok()?;
-            let differ = |one: &str, other: &str| -> Vec<String> {
-                one.lines().filter(|line| !other.lines().any(|same| same == *line)).map(str::to_owned).collect()
-            };
-            let (new, gone) = (differ(&now, &fresh), differ(&fresh, &now));
-            ensure!(new.is_empty() && gone.is_empty(), "root has\n{}\ninstead of\n{}", new.join("\n"), gone.join("\n"));
+            golden::same("root", &now, "that of a fresh machine", &fresh)?;
             for user in [ADMIN, "mallory", "root", "setup"] {
                 let answer = vm.ssh(user, &old_key, "true", lab.patience(30))?;
                 ensure!(answer.code == 255, "the former key let {user} in: {answer:?}");

@@ -4,24 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hearth::units::Bytes;
-use hearth_qemu_tests::answered::{ADMIN, PORTAL_HASH, SET_UP, answers, disk_with_data};
+use hearth_qemu_tests::answered::{ADMIN, DISKS, PORTAL_HASH, SET_UP, answers, disk_with_data};
 use hearth_qemu_tests::appliance::{SERIAL, image_on_disk, no_failed_units, runs_from_disk};
 use hearth_qemu_tests::visitor::{self, Brings, Visitor};
 use hearth_qemu_tests::{Bus, Drive, Lab, Vm, scenario};
 
 const SHARE: Duration = Duration::from_secs(240);
-
-/// Two disks: one is taken as it is, one is formatted.
-const DISKS: &str = "[[disks]]
-roles = [\"backups\"]
-disk = { serial = \"ROLE-A\" }
-prepare = \"adopt\"
-
-[[disks]]
-roles = [\"media\", \"downloads\"]
-disk = { serial = \"ROLE-B\" }
-prepare = \"erase\"
-";
 
 /// What must be told to nobody.
 const TOKEN: &str = "0a1b2c3d-0000-4000-8000-00000000beef";

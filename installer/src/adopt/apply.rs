@@ -168,22 +168,12 @@ fn keep(machine: &mut impl Machine, _: &Job) -> Result<Did> {
     if machine.exists(KEPT) {
         return Ok(Did::Nothing);
     }
-    machine.keep_image()?;
+    machine.keep_image("/")?;
     Ok(Did::Work)
 }
 
 fn write_table(machine: &mut impl Machine, job: &Job) -> Result<Did> {
-    let table = &job.plan.table;
-    if table.is_on(machine, &job.disk, job.size)? {
-        return Ok(Did::Nothing);
-    }
-    let dev = Dev::disk(&job.disk);
-    for write in table.writes(machine, &job.disk, job.size)? {
-        machine.write(&dev, write.offset, &write.bytes)?;
-        machine.flush(&dev)?;
-    }
-    ensure!(table.is_on(machine, &job.disk, job.size)?, "{} does not give back what was written to it", job.disk);
-    Ok(Did::Work)
+    Ok(if job.plan.table.put(machine, &job.disk, job.size)? { Did::Work } else { Did::Nothing })
 }
 
 fn tell_kernel(machine: &mut impl Machine, job: &Job) -> Result<Did> {

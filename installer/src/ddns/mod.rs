@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::answers::Secret;
 use crate::audit;
-use crate::exit::{Exit, Kind as _};
+use crate::exit::{Exit, Kind as _, require_root};
 use crate::machine::real::Real;
 use crate::machine::recording::Recording;
 use crate::machine::{Lead, Machine, Verdict};
@@ -95,9 +95,7 @@ impl Named {
 
 /// `hearth ddns`.
 pub fn run(args: &DdnsArgs) -> Result<()> {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err(anyhow!("this needs root: put sudo before it")).kind(Exit::Environment);
-    }
+    require_root()?;
     let none = || anyhow!("this machine has no public name: its answers have no [domain]");
     let named = Named::read(&Real)?.ok_or_else(none).kind(Exit::Refused)?;
     let (here, now) = (Here::look(), now());

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::page::text::moment;
 use crate::render::File;
 use crate::render::secrets::{DIR, DOMAIN};
 
@@ -131,8 +132,7 @@ impl State {
 
 /// A time as people write it.
 pub(crate) fn written(at: u64) -> String {
-    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at)).to_string();
-    format!("{} UTC", text[..16].replace('T', " "))
+    moment(UNIX_EPOCH + Duration::from_secs(at))
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ pub fn mode_now() -> Option<Mode> {
     super::system::mode(&text("/proc/cmdline"))
 }
 
+/// What this machine is called: as well what any user may ask for.
+pub fn hostname_now() -> String {
+    text("/proc/sys/kernel/hostname").trim().to_owned()
+}
+
 /// The disks as they are now: the part of the facts that any Linux workstation can tell.
 pub fn disks_now() -> Result<Vec<Disk>> {
     let lsblk = lsblk()?;

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use adapters::{Adapter, RawAdapter};
-pub use gather::{disks_now, gather, mode_now, nics_now, read_raw};
+pub use gather::{disks_now, gather, hostname_now, mode_now, nics_now, read_raw};
 pub use probe::probe;
 pub use volumes::{Fault, Volume, VolumeKind};
 

@@ -338,8 +338,8 @@ pub trait Machine {
     /// Whether a neighbour has this address, tried for so long.
     fn reaches(&self, address: IpAddr, patience: Duration) -> Result<bool>;
 
-    /// Keeps a copy of what the image brought, unless there is one.
-    fn keep_image(&mut self) -> Result<()>;
+    /// Keeps a copy of what the image brought to the root that is seen at `root`, unless there is one.
+    fn keep_image(&mut self, root: &str) -> Result<()>;
 
     /// All that is on root and not as the image brought it.
     fn strays(&self) -> Result<Vec<Stray>>;

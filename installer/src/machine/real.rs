@@ -389,7 +389,10 @@ impl Machine for Real {
         host::reaches(address, patience)
     }
 
-    fn keep_image(&mut self) -> Result<()> {
+    fn keep_image(&mut self, root: &str) -> Result<()> {
+        if root != "/" {
+            return shipped::keep(Path::new(root));
+        }
         let whole = Whole::mount()?;
         shipped::keep(whole.path())
     }

@@ -388,7 +388,7 @@ impl<M: Machine> Machine for Recording<'_, M> {
         Ok(true)
     }
 
-    fn keep_image(&mut self) -> Result<()> {
+    fn keep_image(&mut self, _: &str) -> Result<()> {
         self.note("keep a copy of what the image brought".to_owned());
         Ok(())
     }

@@ -131,6 +131,20 @@ impl Table {
         Ok(true)
     }
 
+    /// Puts both copies on the disk, durably; false if they were there already.
+    pub fn put(&self, machine: &mut impl Machine, disk: &str, disk_size: Bytes) -> Result<bool> {
+        if self.is_on(machine, disk, disk_size)? {
+            return Ok(false);
+        }
+        let dev = Dev::disk(disk);
+        for write in self.writes(machine, disk, disk_size)? {
+            machine.write(&dev, write.offset, &write.bytes)?;
+            machine.flush(&dev)?;
+        }
+        ensure!(self.is_on(machine, disk, disk_size)?, "{disk} does not give back what was written to it");
+        Ok(true)
+    }
+
     /// What to write, in order, flushing after each. The result is read back in memory
     /// first, from either copy alone.
     pub fn writes(&self, machine: &impl Machine, disk: &str, disk_size: Bytes) -> Result<Vec<TableWrite>> {

@@ -8,12 +8,11 @@ mod settings;
 mod smtp;
 mod transcript;
 
-use std::fs;
-
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Subcommand;
 
-use crate::exit::{Exit, Kind as _};
+use crate::exit::require_root;
+use crate::facts::hostname_now;
 use crate::machine::real::Real;
 use crate::page::text::{print, wrap};
 pub use message::Notice;
@@ -34,12 +33,9 @@ pub enum Command {
 /// Carries out `command`.
 pub fn run(command: &Command) -> Result<()> {
     let Command::Test { dry_run } = command;
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err(anyhow!("this needs root: put sudo before it")).kind(Exit::Environment);
-    }
+    require_root()?;
     let mail = Mail::configured(&Real)?;
-    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    test(&mail, &Notice::test(hostname.trim()), *dry_run, &smtp::send)
+    test(&mail, &Notice::test(&hostname_now()), *dry_run, &smtp::send)
 }
 
 /// The test, with any way to send.

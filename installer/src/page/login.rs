@@ -11,7 +11,7 @@ use super::text::{print, wrap};
 use super::view::head;
 use crate::adopt::situation;
 use crate::durable;
-use crate::facts::gather;
+use crate::facts::{gather, hostname_now};
 use crate::machine::real::Real;
 use crate::run::Cmd;
 use crate::setup::Remains;
@@ -26,8 +26,7 @@ const MOTD: &str = "/run/motd.d/20-hearth";
 /// logins find them.
 pub fn show_head(publish: bool) -> Result<()> {
     let facts = gather()?;
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut above = head(&facts, name.trim(), &situation(&facts));
+    let mut above = head(&facts, &hostname_now(), &situation(&facts));
     let after = match Remains::look(&Real) {
         Ok(None) => Vec::new(),
         Ok(Some(remains)) => {

@@ -2,6 +2,7 @@
 //! disk's label is written by whoever had the disk before, so it may hold anything.
 
 use std::io::{ErrorKind, Write as _};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 
@@ -11,6 +12,25 @@ pub const WIDTH: usize = 79;
 /// `text` with every character a console might not show, or might obey, as `?`.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
+/// A time in UTC, as people write it.
+pub fn moment(time: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    format!("{} UTC", text[..16].replace('T', " "))
+}
+
+/// What stands before every line about something in a plan.
+pub const INDENT: &str = "  ";
+
+/// What a part of a plan is about, below an empty line.
+pub fn heading(text: &str) -> Vec<String> {
+    std::iter::once(String::new()).chain(wrap("", text)).collect()
+}
+
+/// A line of a plan, with its word in a column of its own.
+pub fn row(first: &str, text: &str) -> Vec<String> {
+    wrap(&format!("{INDENT}{first:<6}"), text)
 }
 
 /// `text`, made [`plain`] and cut to `limit` characters; a cut shows as `...`.

@@ -148,20 +148,7 @@ impl Moved<'_> {
         lines.extend(self.notes.iter().flat_map(|note| wrap("- ", note)));
         lines
     }
-}
 
-impl Reset<'_> {
-    fn lines(&self, report: &Report<'_>) -> Vec<String> {
-        let mut lines = report.head(&format!("this machine was reset; it was {}", self.hostname));
-        let now = "Nobody can log in. It starts in setup mode and waits to be set up, like one that Hearth was just written to.";
-        lines.extend(wrap("", now));
-        lines.extend([String::new(), "What was done:".to_owned()]);
-        lines.extend(self.done.iter().flat_map(|done| wrap("- ", done)));
-        lines
-    }
-}
-
-impl Moved<'_> {
     fn renewed(&self, report: &Report<'_>) -> Vec<String> {
         let Self { hostname, disk, .. } = self;
         let mut lines = report.head(&format!("the system on {disk} was written anew"));
@@ -171,6 +158,17 @@ impl Moved<'_> {
         );
         lines.extend(wrap("", &what));
         lines.extend(self.notes.iter().flat_map(|note| wrap("- ", note)));
+        lines
+    }
+}
+
+impl Reset<'_> {
+    fn lines(&self, report: &Report<'_>) -> Vec<String> {
+        let mut lines = report.head(&format!("this machine was reset; it was {}", self.hostname));
+        let now = "Nobody can log in. It starts in setup mode and waits to be set up, like one that Hearth was just written to.";
+        lines.extend(wrap("", now));
+        lines.extend([String::new(), "What was done:".to_owned()]);
+        lines.extend(self.done.iter().flat_map(|done| wrap("- ", done)));
         lines
     }
 }

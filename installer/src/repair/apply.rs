@@ -5,7 +5,7 @@
 //! Root gets what it must have before it first starts: who the machine is, its keys, how `data` is
 //! mounted, and what was set up. The rest is done by [`super::finish`] when it runs.
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::plan::RepairPlan;
 use crate::adopt::{fat, storage};
@@ -70,17 +70,7 @@ fn present<'a>(facts: &'a Facts, plan: &RepairPlan) -> Result<&'a Disk> {
 
 /// Writes both copies of the table, if one of them is damaged.
 fn mend_table(machine: &mut impl Machine, plan: &RepairPlan, disk: &Disk) -> Result<()> {
-    let table = &plan.table;
-    if table.is_on(machine, &disk.name, disk.size)? {
-        return Ok(());
-    }
-    let dev = Dev::disk(&disk.name);
-    for write in table.writes(machine, &disk.name, disk.size)? {
-        machine.write(&dev, write.offset, &write.bytes)?;
-        machine.flush(&dev)?;
-    }
-    ensure!(table.is_on(machine, &disk.name, disk.size)?, "{} does not give back what was written to it", disk.path);
-    machine.reread_table(&disk.name)
+    if plan.table.put(machine, &disk.name, disk.size)? { machine.reread_table(&disk.name) } else { Ok(()) }
 }
 
 /// Makes the copied root that of this machine.
@@ -95,6 +85,8 @@ fn prepare(machine: &mut impl Machine, plan: &RepairPlan, disk: &Disk) -> Result
 
 fn fill(machine: &mut impl Machine, plan: &RepairPlan, dev: &Dev) -> Result<()> {
     let record = &plan.record;
+    // As in adoption: whatever comes after it is not the image's.
+    machine.keep_image(SYSTEM_DIR)?;
     machine.grow_root(dev)?;
     machine.name_root(dev, derived_id(record.install, ROOT_LABEL))?;
     let (mut files, links) = storage::files(record.data);

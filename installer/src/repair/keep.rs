@@ -15,8 +15,9 @@ use crate::exit::{Exit, Kind as _};
 use crate::layout::{ADOPTED, DATA_DIR};
 use crate::machine::real::Real;
 use crate::machine::{Machine, table};
-use crate::render::{File, Owner, present, secrets};
+use crate::render::{File, Owner, present};
 use crate::setup::{APPROVED, Approved, SEALED};
+use crate::truth;
 
 /// What of the answers is about root.
 const ABOUT_ROOT: [&str; 5] = ["version", "recovery-kit", "system", "network", "admin"];
@@ -85,9 +86,7 @@ fn setup(machine: &impl Machine) -> Result<Option<Setup>> {
 
 /// The part of the present truth that is about root, with its secrets in their places.
 fn about_root(machine: &impl Machine) -> Result<Zeroizing<String>> {
-    let bytes = machine.read_file(present::PATH)?.with_context(|| format!("{} is gone", present::PATH))?;
-    let reading = || format!("reading {}", present::PATH);
-    let mut truth: Table = toml::from_str(&String::from_utf8_lossy(&bytes)).with_context(reading)?;
+    let mut truth: Table = truth::read(machine)?;
     truth.retain(|key, _| ABOUT_ROOT.contains(&key));
     fill(machine, &mut truth, "")?;
     toml::to_string(&truth).map(Zeroizing::new).context("writing down what is about root")
@@ -100,10 +99,7 @@ fn fill(machine: &impl Machine, table: &mut Table, above: &str) -> Result<()> {
         match value {
             Value::Table(inner) => fill(machine, inner, &place)?,
             Value::String(text) if text == STARS => {
-                let path = format!("{}/{place}", secrets::DIR);
-                let secret = machine.read_file(&path)?.map(Zeroizing::new);
-                let secret = secret.ok_or_else(|| anyhow!("{path} is gone")).kind(Exit::Environment)?;
-                *text = String::from_utf8_lossy(&secret).into_owned();
+                truth::secret(machine, &place)?.expose().clone_into(text);
             }
             _ => {}
         }

@@ -67,8 +67,8 @@ pub fn is_offered(machine: &impl Machine, facts: &Facts) -> bool {
         let table = Table::read(machine, &disk.name, disk.size, disk.logical_sector);
         table.is_ok_and(|table| table.part(Part::RootA).is_some() && table.part(Part::Data).is_some())
     };
-    let others = facts.disks.iter().filter(|disk| !disk.boot_medium);
-    facts.mode == Some(Mode::Setup) && others.into_iter().any(|disk| installed::is_installed(disk) || by_table(disk))
+    let mut others = facts.disks.iter().filter(|disk| !disk.boot_medium);
+    facts.mode == Some(Mode::Setup) && others.any(|disk| installed::is_installed(disk) || by_table(disk))
 }
 
 /// What is said where it is not offered.

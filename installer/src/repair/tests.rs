@@ -41,6 +41,7 @@ fn healthy(answers: &str) -> Fake {
     }
     until_sealed(&mut fake);
     fake.said.clear();
+    fake.refreshed.clear();
     fake
 }
 
@@ -64,6 +65,8 @@ fn kept(world: &World) -> (BTreeMap<String, File>, World) {
     // The keys were not made, but kept.
     let mut rest = World { placed: BTreeMap::new(), keys: true, ..world.clone() };
     rest.settled.clear();
+    // The new root has what the stick's image brought.
+    rest.image = None;
     rest.hearth.clear();
     rest.hearths.clear();
     (placed, rest)
@@ -148,7 +151,11 @@ fn a_damaged_machine_becomes_what_it_was() {
     assert_eq!((differ(&kept(&fake.durable), &before), notes), (Vec::new(), 1));
     let report = unwrapped(&String::from_utf8_lossy(&fake.durable.hearths[SYSTEM]["hearth-report.txt"]));
     assert!(report.contains("this machine is repaired") && !report.contains("ERASED"), "{report}");
-    assert!(fake.refreshed.contains(&Refresh::Firewall) && fake.refreshed.contains(&Refresh::Ssh));
+    let timer = Refresh::Enable(vec![crate::ddns::TIMER.to_owned()]);
+    assert!([Refresh::Firewall, Refresh::Ssh, timer].iter().all(|part| fake.refreshed.contains(part)));
+    // It can be reset later: what the image brought is kept, and nothing of its owner's with it.
+    let brought = fake.durable.image.clone().expect("a copy of what the image brought");
+    assert!(brought.placed.keys().eq([crate::render::docker::PATH]) && brought.accounts.is_empty());
     // Nothing new is kept, nothing is left to do, and nothing is done twice.
     assert!(!keep(&mut fake).unwrap());
     let after = fake.durable.clone();

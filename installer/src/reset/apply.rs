@@ -2,7 +2,7 @@
 //! durable: after a power cut all of them run again from the top. The note that leads here goes last, when
 //! everything else is where GRUB and setup mode find it.
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::plan::ResetPlan;
 use crate::adopt::plan::Target;
@@ -100,16 +100,7 @@ fn data(machine: &mut impl Machine, job: &mut Job<'_>) -> Result<()> {
         // It stays as large as it is.
         root.attributes |= GROWN;
     }
-    if table.is_on(machine, &job.disk, job.size)? {
-        return Ok(());
-    }
-    let dev = Dev::disk(&job.disk);
-    for write in table.writes(machine, &job.disk, job.size)? {
-        machine.write(&dev, write.offset, &write.bytes)?;
-        machine.flush(&dev)?;
-    }
-    ensure!(table.is_on(machine, &job.disk, job.size)?, "{} does not give back what was written to it", job.disk);
-    Ok(())
+    table.put(machine, &job.disk, job.size).map(drop)
 }
 
 /// Erases the role disks that were approved for it. One that fails now keeps nothing else from being erased: it is

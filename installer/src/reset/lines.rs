@@ -3,11 +3,8 @@
 use super::plan::{Fate, ResetPlan, RoleFate, Scope};
 use crate::adopt::plan::Target;
 use crate::facts::Facts;
-use crate::page::text::{count, wrap};
+use crate::page::text::{INDENT, count, heading, row, wrap};
 use crate::page::{contents, identity};
-
-/// Stands before every line about a disk.
-const INDENT: &str = "  ";
 
 /// What is erased of the system disk.
 const OWN: &str = "the accounts with their passwords and keys, the settings, the services with all their data, the logs, the \
@@ -20,7 +17,7 @@ impl ResetPlan {
             "Plan: ",
             &format!("start over with \"{}\", as if Hearth had just been written to it.", self.hostname),
         );
-        out.extend(head("The system disk"));
+        out.extend(heading("The system disk"));
         out.extend(found(&self.system, facts));
         out.extend(row("then", &format!("ERASED: {OWN}. Hearth itself stays, with its updates.")));
         for role in &self.roles {
@@ -65,7 +62,7 @@ impl ResetPlan {
 }
 
 fn of_role(role: &RoleFate, facts: &Facts) -> Vec<String> {
-    let mut out = head(&format!("For {}", role.places));
+    let mut out = heading(&format!("For {}", role.places));
     match role.disks.as_slice() {
         [] => out.extend(wrap(INDENT, &role.what)),
         [disk] => out.extend(found(disk, facts)),
@@ -85,14 +82,6 @@ fn of_role(role: &RoleFate, facts: &Facts) -> Vec<String> {
     };
     out.extend(row("then", &format!("{then}.")));
     out
-}
-
-fn head(text: &str) -> Vec<String> {
-    std::iter::once(String::new()).chain(wrap("", text)).collect()
-}
-
-fn row(first: &str, text: &str) -> Vec<String> {
-    wrap(&format!("{INDENT}{first:<6}"), text)
 }
 
 /// The disk and what is on it now.

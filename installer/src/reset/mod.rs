@@ -14,7 +14,7 @@ mod plan;
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::audit;
-use crate::exit::{Exit, Kind as _};
+use crate::exit::{Exit, Kind as _, require_root};
 use crate::facts::{Facts, Mode};
 use crate::layout::{ADOPTED, DATA_DIR, RESET};
 use crate::machine::Machine;
@@ -26,7 +26,6 @@ use crate::page::{Console, Talk};
 use crate::render::{File, Owner};
 use crate::setup::{self, SEALED};
 use crate::shipped::KEPT;
-use crate::status::require_root;
 use approve::Approved;
 pub use plan::{Refusal, Scope};
 use plan::{ResetPlan, Seen};

@@ -57,6 +57,9 @@ impl Again {
         step(machine, journal, "docker", "the networks of containers", |machine, _| {
             steps::docker_addresses(machine, job).map(drop)
         })?;
+        if job.plan.has("/domain") {
+            step(machine, journal, "domain", "the public name", |machine, _| steps::follow_name(machine))?;
+        }
         let done = vec![
             format!("The system was written anew, with Hearth {}.", env!("CARGO_PKG_VERSION")),
             "Data, the disks for media, downloads and backups, and the SSH keys of this machine stayed.".to_owned(),

@@ -36,7 +36,7 @@ use crate::facts::{Facts, Mode};
 use crate::flash::installed;
 use crate::machine::real::{Real, say_failure};
 use crate::machine::{Dev, Machine};
-use crate::page::text::wrap;
+use crate::page::text::{moment, wrap};
 use crate::render::File;
 use crate::render::report::{FILE_NAME as REPORT, Failure, Outcome, Report};
 pub(crate) use approved::Approved;
@@ -212,8 +212,7 @@ pub fn resume() -> Result<()> {
 
 /// When this is, in UTC, as people write it.
 pub(crate) fn now() -> String {
-    let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    format!("{} UTC", text[..16].replace('T', " "))
+    moment(SystemTime::now())
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ pub(super) fn domain<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
     if journal.is_done("domain") {
         return Ok(());
     }
-    machine.refresh(&Refresh::Enable(vec![ddns::TIMER.to_owned()]))?;
+    follow_name(machine)?;
     let token = Secret::new(token.expose().to_string());
     let text = match machine.ask_duckdns(&name.to_string(), &token)? {
         Verdict::Belong => return Ok(()),
@@ -224,6 +224,11 @@ pub(super) fn domain<M: Machine>(machine: &mut M, job: &Job, journal: &mut Journ
         ),
     };
     journal.warn(machine, "domain", text)
+}
+
+/// Has the public name kept up to date from now on.
+pub(super) fn follow_name(machine: &mut impl Machine) -> Result<()> {
+    machine.refresh(&Refresh::Enable(vec![ddns::TIMER.to_owned()]))
 }
 
 /// The portal's configuration and its people. Once made, the list of people is the portal's own.

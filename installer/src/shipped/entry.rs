@@ -2,13 +2,14 @@
 //! do not count. Links are never followed.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::below;
+use crate::digest::Digest;
 
 /// What is compared of a path, but for a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,14 +61,7 @@ impl Entry {
         if !matches!(self.kind, Kind::File(_)) {
             return Ok(true);
         }
-        let open = |path: &Path| File::open(path).with_context(|| format!("reading {}", path.display()));
-        let (one, other) = (BufReader::new(open(one)?).bytes(), BufReader::new(open(other)?).bytes());
-        for (one, other) in one.zip(other) {
-            if one.context("comparing files")? != other.context("comparing files")? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(digest(one)? == digest(other)?)
     }
 
     /// Makes at `to`, where nothing is, what is at `from`: a folder without what is in it. It is not durable yet.
@@ -94,6 +88,12 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// The digest of the file at `path`.
+pub(super) fn digest(path: &Path) -> Result<Digest> {
+    let what = || format!("reading {}", path.display());
+    Ok(Digest::of_reader(File::open(path).with_context(what)?).with_context(what)?.0)
 }
 
 /// What is in the folder `path` of `root`, by absolute path and in the order of names.

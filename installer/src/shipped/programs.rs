@@ -2,13 +2,13 @@
 //! the initramfs, which is told by its digest. Kept as a list, because the files themselves stay.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::entry::children;
+use super::entry::{children, digest};
 use super::zones::{Zone, zone};
 use super::{below, packages};
 use crate::digest::Digest;
@@ -76,11 +76,6 @@ impl Programs {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-fn digest(path: &Path) -> Result<Digest> {
-    let what = || format!("reading {}", path.display());
-    Ok(Digest::of_reader(File::open(path).with_context(what)?).with_context(what)?.0)
 }
 
 /// The kernel whose initramfs lies at `path`, if that is one's place.

@@ -10,7 +10,7 @@ mod view;
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
-use crate::exit::{Exit, Kind as _};
+use crate::exit::{Exit, Kind as _, require_root};
 use crate::page::text::print;
 use seen::Seen;
 
@@ -68,6 +68,7 @@ struct Status {
 
 impl Status {
     fn look() -> Result<Self> {
+        // Docker, the disks and some files tell the rest only to root.
         require_root()?;
         Ok(Self::of(&Seen::look()?))
     }
@@ -109,14 +110,6 @@ pub fn doctor(json: bool) -> Result<()> {
 
 fn print_json(status: &Status) -> Result<()> {
     print(&[serde_json::to_string_pretty(status).context("writing what was found as JSON")?])
-}
-
-/// Docker, the disks and some files tell the rest only to root.
-pub(crate) fn require_root() -> Result<()> {
-    if nix::unistd::Uid::effective().is_root() {
-        return Ok(());
-    }
-    Err(anyhow!("this needs root: put sudo before it")).kind(Exit::Environment)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::adopt::situation;
 use crate::ddns;
-use crate::facts::{Disk, Facts, gather};
+use crate::facts::{Disk, Facts, gather, hostname_now};
 use crate::layout::DATA_DIR;
 use crate::machine::Machine as _;
 use crate::machine::real::Real;
@@ -123,7 +123,7 @@ impl Seen {
         let roles = roles();
         Ok(Self {
             hearth: facts.version().to_owned(),
-            hostname: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            hostname: hostname_now(),
             addresses: addresses(&facts),
             situation: situation(&facts),
             remains: told(Remains::look(&Real)),

@@ -9,7 +9,7 @@ use super::list::{New, Person};
 use super::{AWAY, Away, Portal, STACKS, require, require_free};
 use crate::answers::{DisplayName, EmailAddress, Group, LoginName, Secret, weakness};
 use crate::audit;
-use crate::exit::{Exit, Kind as _};
+use crate::exit::{Exit, Kind as _, require_root};
 use crate::page::text::print;
 use crate::passphrase;
 
@@ -59,9 +59,7 @@ pub struct AddArgs {
 
 /// Carries out `command`.
 pub fn run(command: &Command) -> Result<()> {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err(anyhow!("this needs root: put sudo before it")).kind(Exit::Environment);
-    }
+    require_root()?;
     carry_out(command, &Portal::open(Path::new(STACKS), Away::new(AWAY))?, audit::note)
 }
 

@@ -11,13 +11,13 @@ mod html;
 mod http;
 mod server;
 
-use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
 use crate::exit::{Exit, Kind as _};
+use crate::facts::hostname_now;
 use doing::Doing;
 use server::Limits;
 
@@ -34,8 +34,7 @@ struct Shown {
 
 impl Shown {
     fn look() -> Self {
-        let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Self { hearth: env!("CARGO_PKG_VERSION"), hostname: hostname.trim().to_owned(), doing: Doing::look() }
+        Self { hearth: env!("CARGO_PKG_VERSION"), hostname: hostname_now(), doing: Doing::look() }
     }
 }
 

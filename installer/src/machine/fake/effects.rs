@@ -9,7 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::disks::{BASE, UNIT, chunks, fat_sector, partitions};
-use super::world::{on_bind, on_data, on_role};
+use super::world::{on_bind, on_data, on_role, on_root};
 use super::{DISK, DataFs, Fake, Firmware, Formatted, Image, Loss, Luks, Rules, World};
 use crate::adopt::storage::BINDS;
 use crate::answers::{FILE_NAME, FileSystem, Secret};
@@ -455,10 +455,11 @@ impl Machine for Fake {
         Ok(self.router)
     }
 
-    fn keep_image(&mut self) -> Result<()> {
+    fn keep_image(&mut self, root: &str) -> Result<()> {
+        ensure!(root == "/" || self.mounts.contains(root), "{root} is nowhere");
         // Whole, or not at all.
         let World { placed, links, accounts, .. } = self.now.clone();
-        let placed = placed.into_iter().filter(|(path, _)| !path.starts_with("/run/")).collect();
+        let placed = placed.into_iter().filter(|(path, _)| on_root(path) && !path.starts_with("/run/")).collect();
         let image = Image { placed, links, accounts };
         self.lasts(|world| _ = world.image.get_or_insert_with(|| image.clone()))
     }

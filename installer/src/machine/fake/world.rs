@@ -156,14 +156,7 @@ impl World {
             }
         }
     }
-}
 
-/// Stands for the keys of SSH.
-const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
-
-/// Stands for the accounts.
-const ACCOUNTS: &str = "/etc/shadow";
-impl World {
     /// All that lay on root is gone; what the image brings is `image`, if it is there at all.
     pub(crate) fn lose_root(&mut self, image: &[File]) {
         self.placed.retain(|path, _| !on_root(path));
@@ -173,14 +166,20 @@ impl World {
         self.immutable.clear();
         self.settled.clear();
         self.keys = false;
+        self.image = None;
         self.root_id = Uuid::from_u128(4).to_string();
     }
 }
 
+/// Stands for the keys of SSH.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+
+/// Stands for the accounts.
+const ACCOUNTS: &str = "/etc/shadow";
+
 /// Whether a file lies on root, and neither on `data` nor on the disk of a role.
-fn on_root(path: &str) -> bool {
-    let below = |folder: &str| path.starts_with(&format!("{folder}/"));
-    !below(DATA_DIR) && !below("/mnt") && !BINDS.iter().any(|bind| below(bind.target))
+pub(super) fn on_root(path: &str) -> bool {
+    !on_data(path) && !on_bind(path) && !path.starts_with("/mnt/")
 }
 
 pub(super) fn on_data(path: &str) -> bool {

@@ -6,14 +6,11 @@ use serde_json::Value;
 use super::{Route, SetupPlan, SystemDisk};
 use crate::adopt::plan::Target;
 use crate::facts::{Disk, Facts};
-use crate::page::text::{count, cut, wrap};
+use crate::page::text::{INDENT, count, cut, heading, row, wrap};
 use crate::page::{contents, identity};
 use crate::render::firewall;
 use crate::setup::roles::{RoleDisk, What, label, places};
 use crate::setup::volumes::disk_lines;
-
-/// Stands before every line about a disk.
-const INDENT: &str = "  ";
 
 impl SetupPlan {
     /// The plan for people, in lines of a console. `facts` are what it was made from: they tell
@@ -50,7 +47,7 @@ impl SetupPlan {
 
     fn system(&self, facts: &Facts) -> Vec<String> {
         let SystemDisk { route, disk, extents } = &self.system;
-        let mut out = head("The system disk");
+        let mut out = heading("The system disk");
         out.extend(found(disk, facts));
         let parts: Vec<String> =
             extents.iter().map(|extent| format!("{} {}", extent.part.name(), extent.size)).collect();
@@ -75,7 +72,7 @@ impl SetupPlan {
         let told: Vec<String> = left
             .flat_map(|disk| wrap("  - ", &format!("{}, {}: {}", identity(disk), disk.size, contents(disk))))
             .collect();
-        if told.is_empty() { told } else { [head("Not touched"), told].concat() }
+        if told.is_empty() { told } else { [heading("Not touched"), told].concat() }
     }
 
     /// Network, ports, people, stacks, and what is only kept.
@@ -165,7 +162,8 @@ impl SetupPlan {
         self.answers.pointer(at).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
-    fn has(&self, at: &str) -> bool {
+    /// Whether the answers have something at this place.
+    pub(in crate::setup) fn has(&self, at: &str) -> bool {
         self.answers
             .pointer(at)
             .is_some_and(|value| !matches!(value.as_str(), Some("declined")) && *value != Value::Bool(false))
@@ -173,7 +171,7 @@ impl SetupPlan {
 }
 
 fn of_role(role: &RoleDisk, facts: &Facts, encrypted: bool) -> Vec<String> {
-    let mut out = head(&format!("For {}", places(&role.roles)));
+    let mut out = heading(&format!("For {}", places(&role.roles)));
     match &role.what {
         What::Directory => out.extend(wrap(INDENT, "no disk of its own: a folder on the system disk, in data")),
         What::Assemble { volume, file_system, read_only, .. } => {
@@ -236,14 +234,6 @@ const KEPT: [(&str, &str); 5] = [
     ("/backup", "[backup]"),
     ("/network/lan-dns", "lan-dns"),
 ];
-
-fn head(text: &str) -> Vec<String> {
-    std::iter::once(String::new()).chain(wrap("", text)).collect()
-}
-
-fn row(first: &str, text: &str) -> Vec<String> {
-    wrap(&format!("{INDENT}{first:<6}"), text)
-}
 
 /// The disk and what is on it now.
 fn found(target: &Target, facts: &Facts) -> Vec<String> {
